@@ -1,0 +1,21 @@
+/**
+ * The virtio specification as data: feature bits, device IDs, register and ring layouts, dependency tables.
+ * Nothing here does input or output, and nothing here knows a bus or a ring implementation.
+ * @packageDocumentation
+ */
+export { DeviceType, deviceTypeName, type DeviceTypeId } from './device-type.ts'
+export {
+  closeFeatures,
+  type FeatureBit,
+  type FeatureDependency,
+  featureNames,
+  featureSet,
+  hasFeature,
+  ReservedFeature,
+  type ReservedFeatureName,
+} from './features.ts'
+export { NetConfig, NetControl, NetFeature, type NetFeatureName, NetHeader, netFeatureDependencies } from './net.ts'
+export { CommonConfig, LegacyConfig, PciCapabilityType, VirtioPci } from './pci.ts'
+export { type QueueLayout, SplitRing, splitRingLayout } from './split-ring.ts'
+export { DeviceStatus } from './status.ts'
+export { isVirtioError, VirtioError, type VirtioErrorDetails } from './virtio-error.ts'

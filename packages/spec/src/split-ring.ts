@@ -1,0 +1,62 @@
+/**
+ * Layout of a split virtqueue in memory: sizes and offsets in bytes.
+ * @see VIRTIO 1.3 § 2.7 "Split Virtqueues"
+ */
+export const SplitRing = {
+  /** struct virtq_desc { le64 addr; le32 len; le16 flags; le16 next; } */
+  DESCRIPTOR_SIZE: 16,
+  DESC_F_NEXT: 1,
+  DESC_F_WRITE: 2,
+  DESC_F_INDIRECT: 4,
+  /** struct virtq_avail { le16 flags; le16 idx; le16 ring[]; le16 used_event; } */
+  AVAIL_FLAGS: 0,
+  AVAIL_IDX: 2,
+  AVAIL_RING: 4,
+  AVAIL_F_NO_INTERRUPT: 1,
+  /** struct virtq_used { le16 flags; le16 idx; struct { le32 id; le32 len; } ring[]; le16 avail_event; } */
+  USED_FLAGS: 0,
+  USED_IDX: 2,
+  USED_RING: 4,
+  USED_ELEMENT_SIZE: 8,
+  USED_F_NO_NOTIFY: 1,
+  MAX_SIZE: 32768,
+} as const
+
+/** Where the three areas of a virtqueue lie, as offsets into one stretch of memory, and how much each takes. */
+export interface QueueLayout {
+  readonly descriptorArea: number
+  readonly driverArea: number
+  readonly deviceArea: number
+  readonly descriptorAreaLength: number
+  readonly driverAreaLength: number
+  readonly deviceAreaLength: number
+  readonly length: number
+  readonly alignment: number
+}
+
+const alignUp = (value: number, alignment: number): number => Math.ceil(value / alignment) * alignment
+
+/**
+ * @param size number of descriptors, a power of two up to 32768
+ * @param legacy true for the legacy interface: one contiguous stretch, the used ring on the next 4096-byte boundary
+ * (VIRTIO 1.3 § 2.7.2 "Legacy Interfaces: A Note on Virtqueue Layout"); false: areas aligned to 16, 2 and 4 bytes,
+ * padded so that no two areas share a 64-byte cache line
+ */
+export function splitRingLayout(size: number, legacy: boolean): QueueLayout {
+  const descriptorAreaLength = SplitRing.DESCRIPTOR_SIZE * size
+  const driverAreaLength = 6 + 2 * size
+  const deviceAreaLength = 6 + SplitRing.USED_ELEMENT_SIZE * size
+  const driverArea = legacy ? descriptorAreaLength : alignUp(descriptorAreaLength, 64)
+  const deviceArea = alignUp(driverArea + driverAreaLength, legacy ? 4096 : 64)
+  const length = alignUp(deviceArea + deviceAreaLength, legacy ? 4096 : 64)
+  return {
+    descriptorArea: 0,
+    driverArea,
+    deviceArea,
+    descriptorAreaLength,
+    driverAreaLength,
+    deviceAreaLength,
+    length,
+    alignment: legacy ? 4096 : 64,
+  }
+}
