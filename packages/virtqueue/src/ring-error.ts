@@ -1,0 +1,39 @@
+import { VirtioError } from '@virtio-ts/spec'
+
+/** Where it happened, for messages and metrics. */
+export interface RingOrigin {
+  readonly queue: number
+  readonly device?: string
+  readonly generation?: number
+}
+
+/** The first four are violations by the device. */
+export type RingErrorCode =
+  | 'ring.id-range'
+  | 'ring.not-head'
+  | 'ring.idx-jump'
+  | 'ring.length'
+  | 'ring.size'
+  | 'ring.released'
+
+type Numbers = Readonly<Record<string, number>>
+
+const stopped = 'The queue is stopped: reset the device.'
+
+/** What happened and what to do. */
+const messages: Readonly<Record<RingErrorCode, (detail: Numbers) => string>> = {
+  'ring.id-range': ({ id, size }) => `the device returned id ${id}, the ring has ${size} descriptors. ${stopped}`,
+  'ring.not-head': ({ id }) => `the device returned id ${id}, no chain it holds begins there. ${stopped}`,
+  'ring.idx-jump': ({ jump, outstanding }) =>
+    `the device moved the used idx by ${jump} while it held ${outstanding} chains. ${stopped}`,
+  'ring.length': ({ id, written, capacity }) =>
+    `the device claims to have written ${written} bytes to chain ${id}, which has room for ${capacity}. ${stopped} ` +
+    `For a device known to be careless: trust 'tolerant'.`,
+  'ring.size': ({ size }) => `a split ring cannot have ${size} descriptors. Ask for a power of two up to 32768.`,
+  'ring.released': () => 'its memory was given back. Initialise the device again for a new queue.',
+}
+
+/** @param detail the numbers of the case: those read from the device, or asked for */
+export function ringError(code: RingErrorCode, origin: RingOrigin, detail: Numbers = {}): VirtioError {
+  return new VirtioError(code, `Queue ${origin.queue}: ${messages[code](detail)}`, { ...origin, detail })
+}

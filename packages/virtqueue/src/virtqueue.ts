@@ -1,0 +1,98 @@
+import type { DeviceAddress } from '@virtio-ts/memory'
+import type { VirtioError } from '@virtio-ts/spec'
+import type { ChainBuilder } from './chain-builder.ts'
+
+/** Device addresses of a virtqueue's three areas. @see VIRTIO 1.3 § 2.6 "Virtqueues" */
+export interface QueueAddresses {
+  readonly descriptorArea: DeviceAddress
+  readonly driverArea: DeviceAddress
+  readonly deviceArea: DeviceAddress
+}
+
+/**
+ * Used buffers of one poll, as columns: entry i has `cookies[i]`, the integer given when the chain was added, and
+ * `written[i]`, the bytes the device wrote - never more than the chain's device-writable capacity.
+ */
+export interface UsedBatch {
+  readonly cookies: Int32Array
+  readonly written: Uint32Array
+}
+
+export function usedBatch(capacity: number): UsedBatch {
+  return { cookies: new Int32Array(capacity), written: new Uint32Array(capacity) }
+}
+
+/** Counters since the queue was made; numbers only, cheap enough to keep always. */
+export interface VirtqueueStats {
+  readonly added: number
+  readonly used: number
+  readonly notificationsSent: number
+  readonly notificationsSuppressed: number
+  /** Used elements whose length exceeded the chain's capacity and was cut (tolerant devices). */
+  readonly lengthsClamped: number
+  readonly inFlight: number
+}
+
+/**
+ * The driver half of one virtqueue, for packet paths: integers only, nothing allocated per call. Buffers belong to the device from
+ * `add*` until `popUsed` returns their cookie, or until the device's reset is confirmed.
+ *
+ * Nothing the device writes makes a method throw or reach outside its own arrays: a violation breaks the queue
+ * (`broken`, told once to the `onBroken` listener), after which `add*` refuses and `popUsed` returns 0.
+ */
+export interface Virtqueue {
+  readonly index: number
+  /** Number of descriptors. */
+  readonly size: number
+  readonly addresses: QueueAddresses
+  /** Chains that can be added for certain, if each takes one descriptor. */
+  readonly free: number
+  readonly inFlight: number
+  readonly broken: VirtioError | undefined
+  readonly stats: VirtqueueStats
+  /** Largest number of buffers one chain may have. */
+  readonly maxChain: number
+
+  /**
+   * Adds a chain of one device-readable buffer.
+   * @param cookie a 32-bit signed integer that `popUsed` gives back
+   * @returns false when there is no room or the queue is broken
+   * @throws RangeError when `length` is below 1 or above 2^32 - 1
+   */
+  addReadable(address: DeviceAddress, length: number, cookie: number): boolean
+  /** Adds a chain of one device-writable buffer, like `addReadable`. */
+  addWritable(address: DeviceAddress, length: number, cookie: number): boolean
+  /**
+   * Adds a chain of several buffers, in an indirect table where that was negotiated.
+   * @returns false when there is no room or the queue is broken; the builder keeps its content either way
+   * @throws RangeError when the chain is empty or has more than `maxChain` buffers
+   */
+  addChain(chain: ChainBuilder, cookie: number): boolean
+  /** Makes everything added so far available, and notifies the device unless it asked not to be. */
+  publish(): void
+  /** Notifies the device whatever it asked: what a watchdog does for a queue that has stood still. */
+  notifyAlways(): void
+  /**
+   * Takes up to the batch's capacity of used buffers. Unless notifications were disabled, calling this until it returns 0 leaves
+   * none unannounced. Buffers used before a violation are still returned by the call that finds it: `broken` is set and its
+   * listeners are called before that call returns.
+   * @returns how many
+   */
+  popUsed(batch: UsedBatch): number
+  /** True if `popUsed` would return something; one read of device-written memory. */
+  hasUsed(): boolean
+  /** Asks the device not to send used buffer notifications (a hint: some may still come). */
+  disableUsedNotifications(): void
+  /**
+   * Asks for a notification at the next used buffer. @returns true if buffers were used meanwhile: poll again, there
+   * may be no notification for those
+   */
+  enableUsedNotifications(): boolean
+  /** Breaks the queue from outside: the device failed or is gone. */
+  fail(reason: VirtioError): void
+  /**
+   * Calls `listener` when the queue breaks: at once if it is broken already. What a listener throws becomes an uncaught exception and
+   * does not reach the queue's caller.
+   */
+  onBroken(listener: (reason: VirtioError) => void): void
+}
