@@ -1,0 +1,22 @@
+/**
+ * The contracts between driver, virtqueue and bus, and the one initialisation sequence.
+ * @packageDocumentation
+ */
+export { DeviceConfig } from './device-config.ts'
+export type { DriverSpec, QueueSpec } from './driver-spec.ts'
+export { initialize } from './initialize.ts'
+export { NegotiatedFeatures } from './negotiated-features.ts'
+export type { InterruptMode, Transport } from './transport.ts'
+export type { DeviceDescription, InitializeOptions, VirtioDevice } from './virtio-device.ts'
+export {
+  ChainBuilder,
+  type QueueAddresses,
+  type RequestBuffer,
+  type RequestChain,
+  type RequestOptions,
+  RequestQueue,
+  type UsedBatch,
+  usedBatch,
+  type Virtqueue,
+  type VirtqueueStats,
+} from '@virtio-ts/virtqueue'

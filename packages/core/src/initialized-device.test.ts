@@ -1,0 +1,134 @@
+import { DeviceStatus, featureSet, isVirtioError, ReservedFeature, type VirtioError } from '@virtio-ts/spec'
+import { setImmediate as turn } from 'node:timers/promises'
+import { describe, expect, it } from 'vitest'
+import type { DriverSpec } from './driver-spec.ts'
+import { initialize } from './initialize.ts'
+import { type Script, ScriptedTransport } from './testing/scripted-transport.ts'
+import type { VirtioDevice } from './virtio-device.ts'
+
+const spec: DriverSpec<never, 'requestq'> = { name: 'test', deviceType: 4, features: {}, queues: ['requestq'] }
+
+async function open(
+  script: Script = {},
+): Promise<{ transport: ScriptedTransport; device: VirtioDevice<never, 'requestq'>; faults: VirtioError[] }> {
+  const transport = new ScriptedTransport(script)
+  const device = await initialize(transport, spec)
+  const faults: VirtioError[] = []
+  device.onFault((reason) => faults.push(reason))
+  return { transport, device, faults }
+}
+
+describe('an initialised device', () => {
+  it('§ 3.3.1 resets before it frees, and frees everything', async () => {
+    const { transport, device } = await open()
+    device.allocate(100)
+    await device.close()
+    expect(transport.calls.slice(-2)).toEqual(['reset', 'close'])
+    expect(transport.dma.freed).toBe(transport.dma.allocated)
+    expect(() => device.allocate(1)).toThrow('closed')
+  })
+
+  it('C16: memory of a device whose reset is never confirmed is set aside, none of it freed', async () => {
+    const { transport, device } = await open({ resetNeverConfirmed: true })
+    device.allocate(100)
+    await expect(device.close()).rejects.toMatchObject({ code: 'device.reset-timeout' })
+    expect(transport.dma.freed).toBe(0)
+    expect(transport.dma.quarantined).toBe(transport.dma.allocated)
+    expect(transport.closed).toBe(1)
+  })
+
+  it('L9: closes once, whoever calls and how often', async () => {
+    const { transport, device } = await open()
+    await Promise.all([device.close(), device.close(), device[Symbol.asyncDispose]()])
+    expect(transport.calls.filter((call) => call === 'reset')).toHaveLength(2)
+    expect(transport.closed).toBe(1)
+  })
+
+  it('C18: NEEDS_RESET after a configuration change is a fault, told once, and breaks the queues', async () => {
+    const { transport, device, faults } = await open()
+    transport.statusByte |= DeviceStatus.DEVICE_NEEDS_RESET
+    transport.configListener()
+    transport.configListener()
+    await turn()
+    expect(faults.map(({ code }) => code)).toEqual(['device.needs-reset'])
+    expect(device.queue('requestq').broken?.code).toBe('device.needs-reset')
+  })
+
+  it('passes other configuration changes on', async () => {
+    const { transport, device } = await open()
+    let changes = 0
+    device.onConfigChange(() => changes++)
+    transport.configListener()
+    await turn()
+    expect(changes).toBe(1)
+  })
+
+  it('a device that goes away is a fault for those who listen then and later', async () => {
+    const { transport, device, faults } = await open()
+    transport.goneListener(new Error('unplugged'))
+    const late: VirtioError[] = []
+    device.onFault((reason) => late.push(reason))
+    expect(faults.map(({ code }) => code)).toEqual(['device.gone'])
+    expect(late).toEqual(faults)
+    expect(faults[0]?.message).toContain('unplugged')
+  })
+
+  it('a request in flight at close rejects with a coded error', async () => {
+    const { device } = await open()
+    const request = device.requestQueue('requestq').request({ writable: [device.allocate(16)] })
+    const outcome = request.catch((reason: unknown) => reason)
+    await device.close()
+    const reason = await outcome
+    expect(isVirtioError(reason) && reason.code).toBe('device.closed')
+  })
+
+  it('§ 2.6.1 resets one queue: its requests reject, its memory stays, it is enabled again', async () => {
+    const { transport, device } = await open({
+      offers: featureSet(ReservedFeature.VERSION_1, ReservedFeature.RING_RESET),
+    })
+    const outcome = device
+      .requestQueue('requestq')
+      .request({ writable: [device.allocate(16)] })
+      .catch((reason: unknown) => reason)
+    await turn()
+    expect([...(await device.resetQueue('requestq'))]).toHaveLength(1)
+    expect(await outcome).toMatchObject({ code: 'queue.reset' })
+    expect(transport.calls.slice(-2)).toEqual(['resetQueue 0', 'enableQueue 0 8'])
+    expect(device.queue('requestq').inFlight).toBe(0)
+    expect(transport.dma.freed).toBe(0)
+  })
+
+  it('refuses to reset a queue without RING_RESET', async () => {
+    const { device } = await open()
+    await expect(device.resetQueue('requestq')).rejects.toMatchObject({ code: 'queue.reset-unavailable' })
+  })
+
+  it('buffers of an aborted request are released by close, not before', async () => {
+    const { device } = await open()
+    const released: string[] = []
+    const abort = new AbortController()
+    const request = device
+      .requestQueue('requestq')
+      .request(
+        { writable: [device.allocate(16)] },
+        { signal: abort.signal, onReleased: () => released.push('released') },
+      )
+    abort.abort(new Error('enough'))
+    await expect(request).rejects.toThrow('enough')
+    expect(released).toEqual([])
+    await device.close()
+    expect(released).toEqual(['released'])
+  })
+
+  it('describes itself', async () => {
+    const { transport, device } = await open()
+    expect(device.describe()).toMatchObject({
+      transport: 'scripted',
+      location: transport.location,
+      interrupts: 'msix',
+      vectors: 2,
+      features: ['VERSION_1'],
+      queues: [{ name: 'requestq', index: 0, size: 8, inFlight: 0 }],
+    })
+  })
+})

@@ -1,0 +1,229 @@
+import type { DmaRegion } from '@virtio-ts/memory'
+import { DeviceStatus, VirtioError } from '@virtio-ts/spec'
+import { RequestQueue, type SplitVirtqueue, type Virtqueue } from '@virtio-ts/virtqueue'
+import type { DeviceConfig } from './device-config.ts'
+import { DeviceMemory } from './device-memory.ts'
+import type { NegotiatedFeatures } from './negotiated-features.ts'
+import type { NamedQueue } from './set-up-queues.ts'
+import type { InterruptMode, Transport } from './transport.ts'
+import type { DeviceDescription, VirtioDevice } from './virtio-device.ts'
+
+interface Parts<Feature extends string> {
+  readonly transport: Transport
+  readonly features: NegotiatedFeatures<Feature>
+  readonly config: DeviceConfig
+  readonly interrupts: { readonly mode: InterruptMode; readonly vectors: number }
+  readonly generation: number
+  readonly queues: readonly NamedQueue[]
+  readonly tearDown: (transport: Transport, queues: readonly NamedQueue[], memory: DeviceMemory) => Promise<void>
+}
+
+/** What `initialize` returns: wiring between queues, notifications and the owner's listeners. */
+export class InitializedDevice<Feature extends string, Queue extends string> implements VirtioDevice<Feature, Queue> {
+  readonly features: NegotiatedFeatures<Feature>
+  readonly config: DeviceConfig
+  readonly generation: number
+  readonly #parts: Parts<Feature>
+  readonly #transport: Transport
+  readonly #memory: DeviceMemory
+  readonly #requestQueues = new Map<string, RequestQueue>()
+  readonly #configListeners: (() => void)[] = []
+  readonly #faultListeners: ((reason: VirtioError) => void)[] = []
+  #fault: VirtioError | undefined
+  #closing: Promise<void> | undefined
+
+  constructor(parts: Parts<Feature>) {
+    this.#parts = parts
+    this.#transport = parts.transport
+    this.features = parts.features
+    this.config = parts.config
+    this.generation = parts.generation
+    this.#memory = new DeviceMemory(parts.transport.dma)
+    for (const { queue } of parts.queues) {
+      queue.onBroken((reason) => this.#fail(reason))
+      if (parts.interrupts.mode === 'none') queue.disableUsedNotifications()
+    }
+    this.#transport.onConfigChange(() => void this.checkStatus())
+    this.#transport.onGone((cause) =>
+      this.#fail(
+        new VirtioError('device.gone', `${this.location} is gone: ${cause.message}`, {
+          device: this.location,
+          generation: this.generation,
+          cause,
+        }),
+      ),
+    )
+  }
+
+  get location(): string {
+    return this.#transport.location
+  }
+
+  get legacy(): boolean {
+    return this.#transport.legacy
+  }
+
+  get interrupts(): InterruptMode {
+    return this.#parts.interrupts.mode
+  }
+
+  get fault(): VirtioError | undefined {
+    return this.#fault
+  }
+
+  hasQueue(name: Queue): boolean {
+    return this.#parts.queues.some((candidate) => candidate.name === name)
+  }
+
+  queue(name: Queue): Virtqueue {
+    return this.#named(name)
+  }
+
+  requestQueue(name: Queue): RequestQueue {
+    const known = this.#requestQueues.get(name)
+    if (known) return known
+    const queue = this.#named(name)
+    const requests = new RequestQueue(queue, {
+      ...(this.interrupts === 'none' ? { onPending: () => pump(requests, queue) } : {}),
+    })
+    this.#requestQueues.set(name, requests)
+    if (this.interrupts !== 'none') this.#transport.onUsed(queue.index, () => serviceUntilQuiet(requests, queue))
+    return requests
+  }
+
+  onUsed(name: Queue, listener: () => void): void {
+    this.#transport.onUsed(this.#named(name).index, listener)
+  }
+
+  onConfigChange(listener: () => void): void {
+    this.#configListeners.push(listener)
+  }
+
+  onFault(listener: (reason: VirtioError) => void): void {
+    if (this.#fault) listener(this.#fault)
+    else this.#faultListeners.push(listener)
+  }
+
+  async checkStatus(): Promise<void> {
+    if (this.#closing || this.#fault) return
+    try {
+      const status = await this.#transport.status()
+      if (this.#closing) return
+      if (status & DeviceStatus.DEVICE_NEEDS_RESET) {
+        this.#fail(
+          new VirtioError(
+            'device.needs-reset',
+            `${this.location} met an error it cannot get over by itself and asks for a reset`,
+            {
+              device: this.location,
+              generation: this.generation,
+              detail: { status },
+            },
+          ),
+        )
+      } else for (const listener of this.#configListeners) listener()
+    } catch (cause) {
+      this.#fail(
+        new VirtioError('device.gone', `${this.location} no longer answers: its status cannot be read`, {
+          device: this.location,
+          generation: this.generation,
+          cause,
+        }),
+      )
+    }
+  }
+
+  async resetQueue(name: Queue): Promise<Int32Array> {
+    const queue = this.#named(name)
+    const where = { device: this.location, queue: queue.index, generation: this.generation }
+    if (this.#fault) throw this.#fault
+    if (!this.features.has('RING_RESET')) {
+      throw new VirtioError(
+        'queue.reset-unavailable',
+        `${this.location} did not negotiate RING_RESET: only the whole device can be reset`,
+        where,
+      )
+    }
+    await this.#transport.resetQueue(queue.index)
+    const cookies = queue.reset()
+    this.#requestQueues
+      .get(name)
+      ?.reset(new VirtioError('queue.reset', `queue ${name} of ${this.location} was reset`, where))
+    if (this.interrupts === 'none') queue.disableUsedNotifications()
+    await this.#transport.enableQueue(queue.index, queue.size, queue.addresses)
+    return cookies
+  }
+
+  allocate(length: number, alignment?: number): DmaRegion {
+    return this.#memory.allocate(length, alignment)
+  }
+
+  describe(): DeviceDescription {
+    return {
+      transport: this.#transport.name,
+      location: this.location,
+      deviceType: this.#transport.deviceType,
+      legacy: this.legacy,
+      interrupts: this.interrupts,
+      vectors: this.#parts.interrupts.vectors,
+      generation: this.generation,
+      features: this.features.names,
+      queues: this.#parts.queues.map(({ name, queue }) => ({
+        name,
+        index: queue.index,
+        size: queue.size,
+        ...queue.stats,
+      })),
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #close(): Promise<void> {
+    const reason =
+      this.#fault ??
+      new VirtioError('device.closed', `${this.location} was closed`, {
+        device: this.location,
+        generation: this.generation,
+      })
+    this.#fault ??= reason
+    for (const { queue } of this.#parts.queues) queue.fail(reason)
+    await this.#parts.tearDown(this.#transport, this.#parts.queues, this.#memory)
+    // Only here: after an unconfirmed reset `tearDown` has thrown, and the buffers stay the device's.
+    for (const requests of this.#requestQueues.values()) requests.reset(reason)
+  }
+
+  #named(name: Queue): SplitVirtqueue {
+    const found = this.#parts.queues.find((candidate) => candidate.name === name)
+    if (!found) throw new RangeError(`${this.location} was set up without a queue ${name}`)
+    return found.queue
+  }
+
+  #fail(reason: VirtioError): void {
+    if (this.#fault) return
+    this.#fault = reason
+    for (const { queue } of this.#parts.queues) queue.fail(reason)
+    for (const listener of this.#faultListeners.splice(0)) listener(reason)
+  }
+}
+
+/** Takes used buffers until none came between the last look and asking for the next notification. */
+function serviceUntilQuiet(requests: RequestQueue, queue: Virtqueue): void {
+  do requests.service()
+  while (!queue.broken && queue.enableUsedNotifications())
+}
+
+/** Polled mode: looks once a turn of the event loop while requests are pending. */
+function pump(requests: RequestQueue, queue: Virtqueue): void {
+  setImmediate(() => {
+    requests.service()
+    if (requests.pending > 0 && !queue.broken) pump(requests, queue)
+  })
+}

@@ -1,0 +1,80 @@
+import { hasFeature, ReservedFeature, SplitRing, VirtioError } from '@virtio-ts/spec'
+import { SplitVirtqueue } from '@virtio-ts/virtqueue'
+import type { DeviceConfig } from './device-config.ts'
+import type { DriverSpec, QueueSpec } from './driver-spec.ts'
+import type { NegotiatedFeatures } from './negotiated-features.ts'
+import type { Transport } from './transport.ts'
+import type { InitializeOptions } from './virtio-device.ts'
+
+/** A queue with its name: what `initialize` hands to the device once DRIVER_OK is set. */
+export interface NamedQueue {
+  readonly name: string
+  readonly queue: SplitVirtqueue
+}
+
+/** The queues a driver asked for, as a list, fixed or computed. */
+export async function planQueues<Feature extends string, Queue extends string>(
+  spec: DriverSpec<Feature, Queue>,
+  features: NegotiatedFeatures<Feature>,
+  config: DeviceConfig,
+): Promise<readonly QueueSpec<Queue>[]> {
+  if (typeof spec.queues === 'function') return spec.queues(features, config)
+  return spec.queues.map((name, index) => ({ name, index }))
+}
+
+/**
+ * Sizes a queue, makes it and tells the device where it is. `made` receives it before the device learns of it, so that a
+ * failure further on finds every stretch of memory the device may know.
+ */
+export async function setUpQueue(
+  transport: Transport,
+  features: NegotiatedFeatures,
+  plan: QueueSpec,
+  options: InitializeOptions,
+  generation: number,
+  made: NamedQueue[],
+): Promise<void> {
+  const size = await queueSize(transport, plan, options)
+  const queue = new SplitVirtqueue({
+    index: plan.index,
+    size,
+    allocator: transport.dma,
+    legacy: transport.legacy,
+    indirect: hasFeature(features.bits, ReservedFeature.INDIRECT_DESC),
+    eventIdx: hasFeature(features.bits, ReservedFeature.EVENT_IDX),
+    trust: options.trust ?? (transport.legacy ? 'tolerant' : 'strict'),
+    notify: () => transport.notify(plan.index),
+    device: transport.location,
+    generation,
+  })
+  made.push({ name: plan.name, queue })
+  await transport.enableQueue(plan.index, size, queue.addresses)
+}
+
+async function queueSize(transport: Transport, plan: QueueSpec, options: InitializeOptions): Promise<number> {
+  const most = await transport.queueSizeMax(plan.index)
+  const where = { device: transport.location, queue: plan.index, detail: { size: most } }
+  if (most === 0) {
+    throw new VirtioError(
+      'queue.missing',
+      `${transport.location} has no queue ${plan.index} (${plan.name}), which the driver needs`,
+      where,
+    )
+  }
+  if (most > SplitRing.MAX_SIZE) {
+    throw new VirtioError(
+      'queue.size-invalid',
+      `${transport.location} says queue ${plan.index} (${plan.name}) has ${most} entries; the specification allows ${SplitRing.MAX_SIZE}`,
+      where,
+    )
+  }
+  // VIRTIO 1.3 § 2.7 "Split Virtqueues": the size is always a power of two.
+  const powerOfTwo = 2 ** Math.floor(Math.log2(most))
+  if (transport.queueSizeWritable) return Math.min(powerOfTwo, options.queueSize ?? most, plan.size ?? most)
+  if (powerOfTwo === most) return most
+  throw new VirtioError(
+    'queue.size-invalid',
+    `${transport.location} says queue ${plan.index} (${plan.name}) has ${most} entries, which is not a power of two, and its legacy interface lets nobody change that`,
+    where,
+  )
+}
