@@ -1,0 +1,52 @@
+/** A place in the specification: number and title of a section, as VIRTIO 1.3 has them. */
+export interface SpecClause {
+  readonly section: string
+  readonly title: string
+}
+
+/** Something the driver did that the specification forbids, and where it says so. */
+export interface Violation extends SpecClause {
+  readonly text: string
+}
+
+/** The sections whose rules the device models watch over. The test beside checks numbers and titles. */
+export const Rules = {
+  STATUS: { section: '2.1.1', title: 'Driver Requirements: Device Status Field' },
+  FEATURES: { section: '2.2.1', title: 'Driver Requirements: Feature Bits' },
+  CONFIG_SPACE: { section: '2.5.1', title: 'Driver Requirements: Device Configuration Space' },
+  RING_ALIGNMENT: { section: '2.7.1', title: 'Driver Requirements: Virtqueues' },
+  RING_LAYOUT: { section: '2.7', title: 'Split Virtqueues' },
+  FRAMING: { section: '2.7.4.2', title: 'Driver Requirements: Message Framing' },
+  DESCRIPTOR_TABLE: { section: '2.7.5.2', title: 'Driver Requirements: The Virtqueue Descriptor Table' },
+  INDIRECT: { section: '2.7.5.3.1', title: 'Driver Requirements: Indirect Descriptors' },
+  AVAILABLE_RING: { section: '2.7.6.1', title: 'Driver Requirements: The Virtqueue Available Ring' },
+  USED_SUPPRESSION: { section: '2.7.7.1', title: 'Driver Requirements: Used Buffer Notification Suppression' },
+  AVAILABLE_SUPPRESSION: {
+    section: '2.7.10.1',
+    title: 'Driver Requirements: Available Buffer Notification Suppression',
+  },
+  PLACING_BUFFERS: { section: '2.7.13.1', title: 'Placing Buffers Into The Descriptor Table' },
+  INITIALIZATION: { section: '3.1.1', title: 'Driver Requirements: Device Initialization' },
+  CLEANUP: { section: '3.3.1', title: 'Driver Requirements: Device Cleanup' },
+  PCI: { section: '4.1', title: 'Virtio Over PCI Bus' },
+  PCI_LAYOUT: { section: '4.1.3.1', title: 'Driver Requirements: PCI Device Layout' },
+  PCI_CAPABILITIES: { section: '4.1.4.1', title: 'Driver Requirements: Virtio Structure PCI Capabilities' },
+  COMMON_CONFIG: { section: '4.1.4.3.2', title: 'Driver Requirements: Common configuration structure layout' },
+  PCI_CONFIG_ACCESS: { section: '4.1.4.9.2', title: 'Driver Requirements: PCI configuration access capability' },
+  LEGACY_LAYOUT: { section: '4.1.4.10', title: 'Legacy Interfaces: A Note on PCI Device Layout' },
+  MSIX: { section: '4.1.5.1.2.2', title: 'Driver Requirements: MSI-X Vector Configuration' },
+  QUEUE_CONFIGURATION: { section: '4.1.5.1.3', title: 'Virtqueue Configuration' },
+  NOTIFICATIONS: { section: '4.1.5.2.1', title: 'Driver Requirements: Available Buffer Notifications' },
+  NET_CONFIG: { section: '5.1.4.2', title: 'Driver Requirements: Device configuration layout' },
+  NET_TRANSMIT: { section: '5.1.6.2.1', title: 'Driver Requirements: Packet Transmission' },
+  NET_RECEIVE_BUFFERS: { section: '5.1.6.3.1', title: 'Driver Requirements: Setting Up Receive Buffers' },
+  NET_CONTROL: { section: '5.1.6.5', title: 'Control Virtqueue' },
+  NET_RECEIVE_FILTER: { section: '5.1.6.5.1.2', title: 'Driver Requirements: Packet Receive Filtering' },
+  NET_MAC_FILTER: { section: '5.1.6.5.2.2', title: 'Driver Requirements: Setting MAC Address Filtering' },
+  NET_VLAN: { section: '5.1.6.5.3', title: 'VLAN Filtering' },
+  NET_ANNOUNCE: { section: '5.1.6.5.4.1', title: 'Driver Requirements: Gratuitous Packet Sending' },
+  NET_OFFLOADS: { section: '5.1.6.5.8.2', title: 'Driver Requirements: Setting Offloads State' },
+  NET_LEGACY_FRAMING: { section: '5.1.6.6', title: 'Legacy Interface: Framing Requirements' },
+  ENTROPY: { section: '5.4.6.1', title: 'Driver Requirements: Device Operation' },
+  RESERVED_FEATURES: { section: '6.1', title: 'Driver Requirements: Reserved Feature Bits' },
+} as const
