@@ -1,0 +1,363 @@
+import type { DeviceAddress, DmaAllocator, DmaRegion } from '@virtio-ts/memory'
+import { VirtioError } from '@virtio-ts/spec'
+import { ChainBuilder, usedBatch, type Virtqueue } from '@virtio-ts/virtqueue'
+import { afterEach, describe, expect, it } from 'vitest'
+import type { AvailableChain, DeviceSide } from './device-side.ts'
+
+/** The queue a test asks for. */
+export interface VirtqueueSetup {
+  /** Number of descriptors: a power of two. */
+  readonly size: number
+  readonly indirect: boolean
+  readonly eventIdx: boolean
+  readonly trust: 'strict' | 'tolerant'
+}
+
+export interface VirtqueueUnderTest {
+  readonly queue: Virtqueue
+  readonly deviceSide: DeviceSide
+  /** Memory that the device reaches, for buffers. */
+  readonly dma: DmaAllocator
+  close?(): void
+}
+
+export interface VirtqueueSuiteOptions {
+  /** Makes a queue with notifications of used buffers asked for, and a device side that wants notifications. */
+  create(setup: VirtqueueSetup): VirtqueueUnderTest
+}
+
+/** The `Virtqueue` contract as tests: the same for every ring format, with any device on the other side. */
+export function virtqueueSuite(name: string, options: VirtqueueSuiteOptions): void {
+  for (const indirect of [false, true]) {
+    for (const eventIdx of [false, true]) {
+      describe(`${name}: Virtqueue contract, indirect ${indirect}, EVENT_IDX ${eventIdx}`, () => {
+        const open: VirtqueueUnderTest[] = []
+        afterEach(() => {
+          for (const made of open.splice(0)) made.close?.()
+        })
+        const bench = (setup: Partial<VirtqueueSetup> = {}): Bench => {
+          const made = options.create({ size: 8, trust: 'strict', indirect, eventIdx, ...setup })
+          open.push(made)
+          return new Bench(made)
+        }
+        supply(bench)
+        use(bench)
+        // It takes a while, and depends on neither feature.
+        if (indirect === eventIdx) longRun(bench)
+        notifications(bench, eventIdx)
+        violations(bench)
+      })
+    }
+  }
+}
+
+type MakeBench = (setup?: Partial<VirtqueueSetup>) => Bench
+
+function supply(bench: MakeBench): void {
+  it('the device sees nothing before publish, then every chain, whole and in order', () => {
+    const { queue, device, region, address } = bench()
+    const chain = new ChainBuilder(4)
+    chain
+      .addReadable(address, 16)
+      .addReadable(at(region, 16), 100)
+      .addWritable(at(region, 512), 1000)
+      .addWritable(at(region, 2000), 1)
+    expect(queue.addReadable(address, 60, 1)).toBe(true)
+    expect(queue.addChain(chain, 2)).toBe(true)
+    expect(queue.addWritable(at(region, 1024), 1526, 3)).toBe(true)
+    expect(device.takeAvailable()).toEqual([])
+    queue.publish()
+    expect(device.takeAvailable().map(({ buffers }) => buffers)).toEqual([
+      [{ address, length: 60, writable: false }],
+      [
+        { address, length: 16, writable: false },
+        { address: address + 16, length: 100, writable: false },
+        { address: address + 512, length: 1000, writable: true },
+        { address: address + 2000, length: 1, writable: true },
+      ],
+      [{ address: address + 1024, length: 1526, writable: true }],
+    ])
+    queue.publish()
+    expect(device.takeAvailable()).toEqual([])
+    expect(queue.inFlight).toBe(3)
+  })
+
+  it('takes chains until it is full, and again as soon as one came back', () => {
+    const test = bench({ size: 4 })
+    const { queue, device, address } = test
+    for (let i = 0; i < 4; i++) {
+      expect(queue.free).toBe(4 - i)
+      expect(queue.addWritable(address, 64, i)).toBe(true)
+    }
+    expect(queue.addWritable(address, 64, 9)).toBe(false)
+    expect(queue.addChain(new ChainBuilder(1).addReadable(address, 1), 9)).toBe(false)
+    queue.publish()
+    expect(queue.addReadable(address, 64, 9)).toBe(false)
+    device.putUsed(device.takeAvailable()[1]!.id, 3)
+    expect(test.drain()).toEqual([[1, 3]])
+    expect(queue.addReadable(address, 64, 9)).toBe(true)
+    expect(queue.addReadable(address, 64, 9)).toBe(false)
+  })
+
+  it('takes chains of up to maxChain buffers, and no longer ones', () => {
+    const { queue, device, address } = bench()
+    const chain = new ChainBuilder(queue.maxChain + 1)
+    for (let i = 0; i < queue.maxChain; i++) chain.addReadable(address, 1 + i)
+    expect(queue.addChain(chain, 0)).toBe(true)
+    queue.publish()
+    expect(device.takeAvailable()[0]!.buffers.map(({ length }) => length)).toEqual(
+      Array.from({ length: queue.maxChain }, (_, i) => 1 + i),
+    )
+    expect(() => queue.addChain(chain.addReadable(address, 1), 0)).toThrow(RangeError)
+    expect(() => queue.addChain(chain.clear(), 0)).toThrow(RangeError)
+    expect(() => queue.addReadable(address, 0, 0)).toThrow(RangeError)
+  })
+}
+
+function use(bench: MakeBench): void {
+  it('gives back cookies and written lengths in the order of use', () => {
+    const test = bench()
+    const { queue, device } = test
+    const chains = test.send(5)
+    expect(queue.hasUsed()).toBe(false)
+    for (const i of [3, 0, 4]) device.putUsed(chains[i]!.id, 10 * i)
+    expect(queue.hasUsed()).toBe(true)
+    expect(test.drain(2)).toEqual([
+      [3, 30],
+      [0, 0],
+      [4, 40],
+    ])
+    expect(queue.stats).toMatchObject({ added: 5, used: 3, inFlight: 2 })
+  })
+
+  it('D11: goes by its own books when the device writes over the ring', () => {
+    const test = bench()
+    if (test.device.scribble === undefined) return
+    for (let round = 0; round < 20; round++) {
+      const chains = test.send(1 + (round % 4), 2)
+      test.device.scribble()
+      for (const { id } of chains.reverse()) test.device.putUsed(id, 7)
+      expect(test.drain().map(([cookie]) => cookie)).toEqual(chains.map((_, i) => chains.length - 1 - i))
+    }
+    expect([test.queue.broken, test.queue.free]).toEqual([undefined, 8])
+  })
+}
+
+function longRun(bench: MakeBench): void {
+  it('goes on for more than 65536 chains', () => {
+    const test = bench()
+    const { queue, device, address } = test
+    const chain = new ChainBuilder(2).addReadable(address, 4).addWritable(address, 64)
+    const batch = usedBatch(8)
+    let wrong = 0
+    let sent = 0
+    while (sent < 70_000) {
+      const first = sent
+      while (sent % 2 === 0 ? queue.addWritable(address, 64, sent) : queue.addChain(chain, sent)) sent++
+      queue.publish()
+      const ids = device.takeAvailable().map(({ id }) => id)
+      ids.push(...ids.splice(0, sent % ids.length))
+      for (const id of ids) device.putUsed(id, 1)
+      const count = queue.popUsed(batch)
+      if (count !== sent - first) wrong++
+      if (count === 0) break
+      const cookies = [...batch.cookies.subarray(0, count)].sort((a, b) => a - b)
+      if (cookies.some((cookie, i) => cookie !== first + i)) wrong++
+    }
+    expect([wrong, queue.broken, queue.inFlight, queue.free]).toEqual([0, undefined, 0, 8])
+  })
+}
+
+function notifications(bench: MakeBench, eventIdx: boolean): void {
+  it('notifies the device once per publish, unless it asked not to', () => {
+    const test = bench()
+    const { queue, device } = test
+    const publish = (count: number): number => {
+      test.send(count)
+      return device.notifications
+    }
+    device.requestNotification()
+    expect(publish(3)).toBe(1)
+    queue.publish()
+    expect(device.notifications).toBe(1)
+    device.suppressNotifications()
+    expect(publish(1)).toBe(1)
+    device.requestNotification()
+    expect(publish(1)).toBe(2)
+    device.suppressNotifications()
+    queue.notifyAlways()
+    expect(device.notifications).toBe(3)
+    expect(queue.stats).toMatchObject({ notificationsSent: 3, notificationsSuppressed: 1 })
+  })
+
+  if (eventIdx) {
+    it.each([0, 1, 2, 3, 4, 5])(
+      'with EVENT_IDX notifies of a batch of 3 exactly if it has the chain asked for: %i on',
+      (after) => {
+        const test = bench()
+        test.device.requestNotification(after)
+        test.send(3)
+        expect(test.device.notifications).toBe(after < 3 ? 1 : 0)
+        test.send(3)
+        expect(test.device.notifications).toBe(1)
+      },
+    )
+  }
+
+  it('asks for used buffer notifications until told otherwise, and says what was used meanwhile', () => {
+    const test = bench()
+    const { queue, device } = test
+    const chains = test.send(6)
+    expect(device.putUsed(chains[0]!.id, 0)).toBe(true)
+    expect(test.drain()).toHaveLength(1)
+    expect(device.putUsed(chains[1]!.id, 0)).toBe(true)
+    expect(test.drain()).toHaveLength(1)
+    queue.disableUsedNotifications()
+    expect(device.putUsed(chains[2]!.id, 0)).toBe(false)
+    expect(queue.enableUsedNotifications()).toBe(true)
+    expect(test.drain()).toHaveLength(1)
+    expect(queue.enableUsedNotifications()).toBe(false)
+    expect(device.putUsed(chains[3]!.id, 0)).toBe(true)
+    expect(test.drain()).toHaveLength(1)
+  })
+
+  it('D20: a notification without anything used is nothing', () => {
+    const test = bench()
+    test.send(1)
+    expect(test.drain()).toEqual([])
+    expect([test.queue.broken, test.queue.inFlight]).toEqual([undefined, 1])
+  })
+}
+
+function violations(bench: MakeBench): void {
+  it.each([8, 9, 0x7fff, 0xffff])('D1: id %i in a queue of 8 breaks it', (id) => {
+    const test = bench()
+    test.send(2)
+    test.device.putUsed(id, 0)
+    test.expectBroken([], 'ring.id-range')
+  })
+
+  it('D2: an id that is right in its lower 16 bits only breaks the queue', () => {
+    const test = bench()
+    if (test.device.idBits === 16) return
+    const chains = test.send(2)
+    test.device.putUsed(chains[0]!.id + 0x10000, 0)
+    test.expectBroken([], 'ring.id-range')
+  })
+
+  it('D3: an id the device does not hold breaks the queue', () => {
+    const test = bench()
+    const held = new Set(test.send(3).map(({ id }) => id))
+    test.device.putUsed([0, 1, 2, 3, 4, 5, 6, 7].find((id) => !held.has(id))!, 0)
+    test.expectBroken([], 'ring.not-head')
+  })
+
+  it('D4: an id returned twice counts once, then breaks the queue', () => {
+    const test = bench()
+    const chains = test.send(3)
+    test.device.putUsed(chains[1]!.id, 5)
+    test.device.putUsed(chains[1]!.id, 5)
+    test.expectBroken([[1, 5]], 'ring.not-head')
+  })
+
+  it.each([65, 0x80000000, 0xffffffff])('D5: %i bytes written into 64 break a strict queue', (written) => {
+    const test = bench()
+    test.device.putUsed(test.send(1)[0]!.id, written)
+    test.expectBroken([], 'ring.length')
+  })
+
+  it('D5: and are cut and counted by a tolerant one', () => {
+    const test = bench({ trust: 'tolerant' })
+    const chains = test.send(2)
+    test.device.putUsed(chains[0]!.id, 0xffffffff)
+    test.device.putUsed(chains[1]!.id, 64)
+    expect(test.drain()).toEqual([
+      [0, 64],
+      [1, 64],
+    ])
+    expect([test.queue.broken, test.queue.stats.lengthsClamped]).toEqual([undefined, 1])
+  })
+
+  it('D6: a length for a chain without a writable part is ignored', () => {
+    const test = bench()
+    const { queue, device, address } = test
+    queue.addReadable(address, 60, 7)
+    queue.publish()
+    device.putUsed(device.takeAvailable()[0]!.id, 60)
+    expect(test.drain()).toEqual([[7, 0]])
+    expect(queue.broken).toBeUndefined()
+  })
+
+  it.each([3, 100, 0x8000, 0xffff])('D9: an index %i ahead with 2 chains out breaks the queue', (jump) => {
+    const test = bench()
+    test.send(2)
+    if (test.device.jumpUsed === undefined) return
+    test.device.jumpUsed(jump)
+    test.expectBroken([], 'ring.idx-jump')
+  })
+
+  it('fail breaks it from outside, once', () => {
+    const test = bench()
+    const told: VirtioError[] = []
+    test.queue.onBroken((error) => told.push(error))
+    test.device.putUsed(test.send(1)[0]!.id, 0)
+    const gone = new VirtioError('device.gone', 'The device is gone.')
+    test.queue.fail(gone)
+    test.queue.fail(new VirtioError('device.gone', 'Twice.'))
+    expect(told).toEqual([gone])
+    test.expectBroken([], 'device.gone')
+  })
+}
+
+/** A queue under test with one region for buffers. */
+class Bench {
+  readonly queue: Virtqueue
+  readonly device: DeviceSide
+  readonly region: DmaRegion
+  readonly address: DeviceAddress
+  readonly #broken: VirtioError[] = []
+
+  constructor({ queue, deviceSide, dma }: VirtqueueUnderTest) {
+    this.queue = queue
+    this.device = deviceSide
+    this.region = dma.allocate(4096)
+    this.address = this.region.deviceAddress
+    queue.onBroken((reason) => this.#broken.push(reason))
+  }
+
+  /** Publishes chains with 64 writable bytes, cookies from 0, and hands them to the device. */
+  send(count: number, buffers: number = 1): AvailableChain[] {
+    const chain = new ChainBuilder(buffers)
+    for (let i = 1; i < buffers; i++) chain.addReadable(this.address, 16)
+    chain.addWritable(this.address, 64)
+    for (let i = 0; i < count; i++) expect(this.queue.addChain(chain, i)).toBe(true)
+    this.queue.publish()
+    return this.device.takeAvailable()
+  }
+
+  /** Cookie and written length of all used buffers. */
+  drain(capacity: number = 8): [number, number][] {
+    const batch = usedBatch(capacity)
+    const used: [number, number][] = []
+    for (let count = this.queue.popUsed(batch); count > 0; count = this.queue.popUsed(batch)) {
+      for (let i = 0; i < count; i++) used.push([batch.cookies[i]!, batch.written[i]!])
+    }
+    return used
+  }
+
+  expectBroken(before: [number, number][], code: string): void {
+    const { queue, address } = this
+    expect(this.drain()).toEqual(before)
+    expect(this.#broken.map((reason) => reason.code)).toEqual([code])
+    expect(queue.broken).toBe(this.#broken[0])
+    expect([queue.hasUsed(), queue.enableUsedNotifications(), queue.popUsed(usedBatch(1))]).toEqual([false, false, 0])
+    expect([queue.addReadable(address, 1, 0), queue.addWritable(address, 1, 0)]).toEqual([false, false])
+    expect(queue.addChain(new ChainBuilder(1).addReadable(address, 1), 0)).toBe(false)
+    const { notifications: sent } = this.device
+    queue.publish()
+    queue.notifyAlways()
+    expect([this.device.notifications, this.#broken.length]).toEqual([sent, 1])
+  }
+}
+
+const at = (region: DmaRegion, offset: number): DeviceAddress => (region.deviceAddress + offset) as DeviceAddress

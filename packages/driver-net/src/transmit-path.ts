@@ -1,0 +1,277 @@
+import { ChainBuilder, type UsedBatch, usedBatch, type Virtqueue } from '@virtio-ts/core'
+import type { DeviceAddress, DmaRegion } from '@virtio-ts/memory'
+import { NetHeader } from '@virtio-ts/spec'
+import { NetHeaderFields } from './net-header.ts'
+import { NetHeaderFault, type NetHeaderFaultCode, netHeaderFaultNames } from './net-header-fault.ts'
+import { type BufferRow, HEADROOM } from './packet-layout.ts'
+import { validateTransmitHeader } from './transmit-header.ts'
+import { type NetHeaderPolicy, validateFrameLength } from './validate-net-header.ts'
+
+export interface TransmitPathOptions {
+  readonly queue: Virtqueue
+  readonly memory: DmaRegion
+  readonly small: BufferRow
+  readonly large: BufferRow
+  /** Chains the queue holds. */
+  readonly chains: number
+  readonly headerLength: 10 | 12
+  /** The header goes into a descriptor of its own. */
+  readonly splitHeader: boolean
+  readonly policy: NetHeaderPolicy
+  /** Whether the device can notify us of space. */
+  readonly notified: boolean
+}
+
+const BATCH = 64
+
+const FREE = 0
+const RESERVED = 1
+const IN_FLIGHT = 2
+
+const PACKETS = 0
+const BYTES = 1
+const FULL = 2
+const COMPLETED = 3
+
+/**
+ * Slots for frames on their way out: reserved, filled by their owner, committed, published in batches, and taken back when the
+ * device has used them - late, as nobody waits for that until slots run out. Nothing is allocated per packet.
+ * @see VIRTIO 1.3 § 5.1.6.2 "Packet Transmission"
+ */
+export class TransmitPath {
+  readonly #options: TransmitPathOptions
+  readonly #queue: Virtqueue
+  readonly #bytes: Uint8Array
+  readonly #chain = new ChainBuilder(2)
+  readonly #fields = new NetHeaderFields()
+  readonly #batch: UsedBatch = usedBatch(BATCH)
+  readonly #counters = new Float64Array(4)
+  readonly #dropped: Float64Array = new Float64Array(netHeaderFaultNames.length)
+
+  readonly #smallCapacity: number
+  readonly #largestCapacity: number
+  /** By slot; the small ones come first. */
+  readonly #frames: Int32Array
+  readonly #states: Uint8Array
+  /** Free slots, last in first out: the last one's memory is the likeliest to be in a cache. */
+  readonly #freeSmall: Int32Array
+  readonly #freeLarge: Int32Array
+  #freeSmallCount = 0
+  #freeLargeCount = 0
+  /** Reserved or in flight: never more than the queue has chains. */
+  #outstanding = 0
+  #inFlight = 0
+  /** The length for which there was no slot, 0 when nobody waits. */
+  #wanted = 0
+  #stopped = false
+
+  constructor(options: TransmitPathOptions) {
+    this.#options = options
+    this.#queue = options.queue
+    this.#bytes = options.memory.bytes
+    const { small, large } = options
+    this.#smallCapacity = small.length - HEADROOM
+    this.#largestCapacity = (large.count > 0 ? large.length : small.length) - HEADROOM
+    const slots = small.count + large.count
+    this.#frames = new Int32Array(slots)
+    this.#states = new Uint8Array(slots)
+    this.#freeSmall = new Int32Array(small.count)
+    this.#freeLarge = new Int32Array(large.count)
+    for (let slot = slots - 1; slot >= 0; slot--) {
+      const inLarge = slot - small.count
+      this.#frames[slot] =
+        HEADROOM + (inLarge < 0 ? small.offset + slot * small.stride : large.offset + inLarge * large.stride)
+      this.#giveBack(slot)
+    }
+  }
+
+  /** Longest frame a slot takes. */
+  get largestCapacity(): number {
+    return this.#largestCapacity
+  }
+
+  get inFlight(): number {
+    return this.#inFlight
+  }
+
+  /** Used buffers taken back so far: what a watchdog compares. */
+  get completed(): number {
+    return this.#counters[COMPLETED]!
+  }
+
+  /** Someone was told there is no room, and now there is. */
+  get owesSpace(): boolean {
+    return this.#wanted > 0 && this.#hasSlot(this.#wanted)
+  }
+
+  reserve(length: number): number {
+    if (length > this.#largestCapacity) {
+      throw new RangeError(`a frame of ${length} bytes: the longest this device can send has ${this.#largestCapacity}`)
+    }
+    if (this.#stopped) return -1
+    if (!this.#hasSlot(length) && !this.#makeRoom(length)) {
+      this.#wanted = length
+      this.#counters[FULL]!++
+      return -1
+    }
+    const slot =
+      length <= this.#smallCapacity
+        ? this.#freeSmall[--this.#freeSmallCount]!
+        : this.#freeLarge[--this.#freeLargeCount]!
+    this.#states[slot] = RESERVED
+    this.#outstanding++
+    return slot
+  }
+
+  frameOffset(slot: number): number {
+    return this.#frames[slot]!
+  }
+
+  capacity(slot: number): number {
+    return slot < this.#options.small.count ? this.#smallCapacity : this.#largestCapacity
+  }
+
+  commit(slot: number, length: number, header: NetHeaderFields | Uint8Array | undefined, headerAt: number): boolean {
+    this.#checkReserved(slot)
+    if (length > this.capacity(slot))
+      throw new RangeError(`a frame of ${length} bytes in a slot of ${this.capacity(slot)}`)
+    const fault = this.#writeHeader(this.#frames[slot]!, length, header, headerAt)
+    if (fault !== NetHeaderFault.NONE) this.#dropped[fault]!++
+    if (fault !== NetHeaderFault.NONE || !this.#add(slot, length)) {
+      this.#release(slot)
+      return false
+    }
+    this.#states[slot] = IN_FLIGHT
+    this.#inFlight++
+    this.#counters[PACKETS]!++
+    this.#counters[BYTES]! += length
+    return true
+  }
+
+  cancel(slot: number): void {
+    this.#checkReserved(slot)
+    this.#release(slot)
+  }
+
+  publish(): void {
+    this.#queue.publish()
+  }
+
+  /** Takes back what the device has used. The used length of these buffers means nothing. */
+  reclaim(): number {
+    const batch = this.#batch
+    let total = 0
+    let count: number
+    do {
+      count = this.#queue.popUsed(batch)
+      for (let i = 0; i < count; i++) {
+        this.#inFlight--
+        this.#release(batch.cookies[i]!)
+      }
+      total += count
+    } while (count === BATCH)
+    this.#counters[COMPLETED]! += total
+    return total
+  }
+
+  /** The owner has been told of space: notifications are not wanted any more. */
+  spaceTold(): void {
+    this.#wanted = 0
+    this.#queue.disableUsedNotifications()
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#wanted = 0
+  }
+
+  addStats(stats: Record<string, number>): void {
+    stats.tx_packets = this.#counters[PACKETS]!
+    stats.tx_bytes = this.#counters[BYTES]!
+    stats.tx_full = this.#counters[FULL]!
+    stats.tx_completed = this.#counters[COMPLETED]!
+    stats.tx_in_flight = this.#inFlight
+    let dropped = 0
+    for (let fault = 1; fault < this.#dropped.length; fault++) {
+      dropped += this.#dropped[fault]!
+      // Faults that only a received packet can have are left out.
+      if (
+        fault >= NetHeaderFault.FRAME_SHORT &&
+        fault !== NetHeaderFault.FRAGMENT_EMPTY &&
+        fault !== NetHeaderFault.CHECKSUM_RSC
+      ) {
+        stats[`tx_dropped_${netHeaderFaultNames[fault]!.replaceAll('-', '_')}`] = this.#dropped[fault]!
+      }
+    }
+    stats.tx_dropped = dropped
+  }
+
+  #writeHeader(
+    frame: number,
+    length: number,
+    header: NetHeaderFields | Uint8Array | undefined,
+    headerAt: number,
+  ): NetHeaderFaultCode {
+    const bytes = this.#bytes
+    const { headerLength, policy } = this.#options
+    const fields = this.#fields
+    let fault: NetHeaderFaultCode
+    if (header === undefined) {
+      fields.clear()
+      fault = validateFrameLength(bytes, frame, length, length, policy.maxFrame)
+    } else {
+      if (header instanceof NetHeaderFields) fields.copyFrom(header)
+      else fields.read(header, headerAt)
+      fault = validateTransmitHeader(fields, bytes, frame, length, policy)
+    }
+    const at = frame - headerLength
+    fields.write(bytes, at)
+    // VIRTIO 1.3 § 5.1.6.2.1 "Driver Requirements: Packet Transmission": num_buffers MUST be zero, whatever the owner's header says.
+    if (headerLength === NetHeader.LENGTH) {
+      bytes[at + NetHeader.NUM_BUFFERS] = 0
+      bytes[at + NetHeader.NUM_BUFFERS + 1] = 0
+    }
+    return fault
+  }
+
+  #add(slot: number, length: number): boolean {
+    const { memory, headerLength, splitHeader } = this.#options
+    const frame = (memory.deviceAddress + this.#frames[slot]!) as DeviceAddress
+    const header = (frame - headerLength) as DeviceAddress
+    if (!splitHeader) return this.#queue.addReadable(header, headerLength + length, slot)
+    return this.#queue.addChain(this.#chain.clear().addReadable(header, headerLength).addReadable(frame, length), slot)
+  }
+
+  #hasSlot(length: number): boolean {
+    if (this.#outstanding >= this.#options.chains) return false
+    return (length <= this.#smallCapacity ? this.#freeSmallCount : this.#freeLargeCount) > 0
+  }
+
+  /** Takes back used buffers, and where that is not enough asks to be told of more. */
+  #makeRoom(length: number): boolean {
+    this.reclaim()
+    if (this.#hasSlot(length)) return true
+    // Buffers used before the device could see the request must not be waited for.
+    while (this.#options.notified && this.#queue.enableUsedNotifications() && this.reclaim() > 0) {
+      if (!this.#hasSlot(length)) continue
+      this.#queue.disableUsedNotifications()
+      return true
+    }
+    return false
+  }
+
+  #checkReserved(slot: number): void {
+    if (this.#states[slot] !== RESERVED) throw new RangeError(`slot ${slot} is not reserved`)
+  }
+
+  #release(slot: number): void {
+    this.#outstanding--
+    this.#giveBack(slot)
+  }
+
+  #giveBack(slot: number): void {
+    this.#states[slot] = FREE
+    if (slot < this.#options.small.count) this.#freeSmall[this.#freeSmallCount++] = slot
+    else this.#freeLarge[this.#freeLargeCount++] = slot
+  }
+}
