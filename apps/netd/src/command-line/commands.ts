@@ -1,0 +1,127 @@
+import type { CommandSpec, OptionSpec } from './command-spec.ts'
+
+const nameArgument = { name: 'NAME', required: false } as const
+
+const locatorNote = [
+  'Device locators:',
+  '  model:net[,key=value...]             software device in this process, with a host behind it that answers ARP, ping, UDP:',
+  '       ,profile=honest|sloppy|strict|vbox-4.3|vbox-7  ,interface=modern|legacy|transitional  ,mac=..  ,peer=IPV4',
+  '  qemu:virtio-net-pci[,prop=value...]  device of a QEMU bench; properties as QEMU spells them, then the bench itself:',
+  '       ;netdev=user|tap,ifname=..|hub|stream  ;machine=q35|pc',
+].join('\n')
+
+const runOptions: readonly OptionSpec[] = [
+  { name: 'tap', value: 'NAME', description: 'name of the TAP interface (default: the first free of vt0, vt1, ...)' },
+  { name: 'mac', value: 'MAC', description: "MAC address to use instead of the device's own" },
+  { name: 'mtu', value: 'N', description: 'MTU of the interface, 68 to 65535' },
+  { name: 'queues', value: 'N', description: 'pairs of queues (this version: 1)' },
+  { name: 'no-offload', description: 'no checksum or segmentation offload' },
+  { name: 'features', value: '-NAME,..', description: 'features never to accept, e.g. -CSUM,-MRG_RXBUF' },
+  { name: 'capture', value: 'FILE', description: 'capture everything to a pcapng file or FIFO' },
+  { name: 'metrics', value: 'ADDRESS', description: 'serve OpenMetrics on a Unix socket or HOST:PORT' },
+  { name: 'poll', description: 'poll the device instead of waiting for interrupts' },
+]
+
+/** Every command of this version. Lists only what works: a command that is not there yet is not in the help either. */
+export const commands: readonly CommandSpec[] = [
+  {
+    name: 'demo',
+    summary: 'the whole stack in this process: device, driver, traffic, counters',
+    positionals: [],
+    options: [],
+    examples: [['netd demo', 'no root, no QEMU; exit code 0 when everything worked']],
+    execute: async ({ flags }, io) => (await import('../commands/demo.ts')).demo({ json: flags.has('json') }, io),
+  },
+  {
+    name: 'run',
+    summary: 'drive a device and give it to this machine as a TAP interface',
+    positionals: [{ name: 'LOCATOR', required: true }],
+    options: runOptions,
+    examples: [
+      ['netd run qemu:virtio-net-pci --tap vt0', 'a device of a QEMU bench with user networking'],
+      ['netd run "qemu:virtio-net-pci,mac=52:54:00:00:00:07;machine=pc"', 'properties and machine'],
+      ['netd run model:net --tap vt0 --features -CSUM', 'a software device, without checksum offload'],
+    ],
+    notes: [
+      locatorNote,
+      'SIGINT and SIGTERM stop in order: transmit is drained (2 s at most), the device reset, the TAP released; exit code 0.',
+    ],
+    execute: async (parsed, io) => {
+      const { runArguments } = await import('./run-arguments.ts')
+      const args = runArguments(parsed)
+      return (await import('../commands/run.ts')).run(args, io)
+    },
+  },
+  {
+    name: 'devices',
+    summary: 'the virtio PCI functions of this machine; looks only, touches nothing',
+    positionals: [],
+    options: [],
+    examples: [
+      ['netd devices', 'address, type, driver in use, interface, what taking it over would need'],
+      ['netd devices --json', 'the same for scripts'],
+    ],
+    execute: async ({ flags }, io) => (await import('../commands/devices.ts')).devices({ json: flags.has('json') }, io),
+  },
+  {
+    name: 'show',
+    summary: 'running netds: device, driver, features, queues, TAP as a tree',
+    positionals: [nameArgument],
+    options: [],
+    examples: [
+      ['netd show', 'every running netd of this user'],
+      ['netd show vt0', 'one; exit code 69 when there is none of that name'],
+    ],
+    execute: async ({ flags, positionals }, io) =>
+      (await import('../commands/show.ts')).show({ name: positionals[0], json: flags.has('json') }, io),
+  },
+  {
+    name: 'stats',
+    summary: 'counters of running netds',
+    positionals: [nameArgument],
+    options: [{ name: 'watch', short: 'w', description: 'again every second, with rates, until interrupted' }],
+    examples: [
+      ['netd stats vt0', 'every counter once'],
+      ['netd stats vt0 --watch', 'again every second, with rates'],
+      ['netd stats --watch --json', 'one line of JSON a second for each netd'],
+    ],
+    execute: async ({ flags, positionals }, io) =>
+      (await import('../commands/stats.ts')).stats(
+        { name: positionals[0], watch: flags.has('watch'), json: flags.has('json') },
+        io,
+      ),
+  },
+  {
+    name: 'capture',
+    summary: 'packets of a running netd as pcapng',
+    positionals: [{ name: 'NAME', required: true }],
+    options: [
+      { name: 'write', short: 'w', value: 'FILE', description: 'file or FIFO to write; - is stdout (required)' },
+      { name: 'count', short: 'c', value: 'N', description: 'stop after N packets' },
+      { name: 'snaplen', short: 's', value: 'N', description: 'bytes to keep of each packet (default: 262144)' },
+    ],
+    examples: [
+      ['netd capture vt0 -w - | tcpdump -nr -', 'watch'],
+      ['netd capture vt0 -w vt0.pcapng -c 100', 'the next 100 packets into a file'],
+      ['wireshark -k -i <(netd capture vt0 -w -)', 'watch in Wireshark'],
+    ],
+    notes: ['Packets that the reader is too slow for are dropped and counted, never waited for.'],
+    execute: async (parsed, io) => {
+      const { captureArguments } = await import('./capture-arguments.ts')
+      const args = captureArguments(parsed)
+      return (await import('../commands/capture.ts')).capture(args, io)
+    },
+  },
+  {
+    name: 'doctor',
+    summary: 'what this machine has and lacks for netd, with the command that mends it',
+    positionals: [],
+    options: [],
+    examples: [
+      ['netd doctor', 'one line a check: pass, warn or fail'],
+      ['netd doctor --json', 'the same for scripts'],
+    ],
+    notes: ['Exit code 0 when no check fails; a warning is something that one feature or another lacks.'],
+    execute: async ({ flags }, io) => (await import('../commands/doctor.ts')).doctor({ json: flags.has('json') }, io),
+  },
+]

@@ -1,0 +1,66 @@
+import type { NetDriver, ReceivedPacket } from '@virtio-ts/driver-net'
+import { addressOf, Errno, IoVector } from '@virtio-ts/native'
+import type { TapQueue } from '@virtio-ts/tap'
+import type { FrameTap } from './frame-tap.ts'
+import type { SessionCounters } from './session-counters.ts'
+
+/** Frames of one turn: enough to amortise the notification, few enough that the event loop stays answerable. */
+const budget = 64
+const headerLength = 12
+
+/**
+ * Moves frames from the receive queue to the TAP. The header, and the bytes it was checked against, come from memory the device cannot
+ * reach; the rest of the frame goes to the kernel straight from the ring's memory.
+ */
+export class FromDevice {
+  readonly #driver: NetDriver
+  readonly #tap: TapQueue
+  readonly #counters: SessionCounters
+  readonly #frames: FrameTap
+  readonly #base: number
+  readonly #headAddress: number
+  readonly #sink = (packet: ReceivedPacket): void => this.#write(packet)
+  #vector: IoVector | undefined
+
+  /** @param head what the driver was opened with: checked bytes, at an address that stays */
+  constructor(driver: NetDriver, tap: TapQueue, counters: SessionCounters, frames: FrameTap, head: Uint8Array) {
+    this.#driver = driver
+    this.#tap = tap
+    this.#counters = counters
+    this.#frames = frames
+    this.#base = addressOf(driver.bytes)
+    this.#headAddress = addressOf(head)
+  }
+
+  /** @returns true when there may be more at once */
+  turn(): boolean {
+    return this.#driver.receive(this.#sink, budget) === budget
+  }
+
+  #write(packet: ReceivedPacket): void {
+    if (this.#frames.active) this.#frames.received(packet, this.#driver.bytes)
+    this.#vector ??= new IoVector(packet.segmentOffsets.length + 1)
+    const vector = this.#vector
+    vector.clear()
+    vector.append(this.#headAddress, headerLength + packet.headLength)
+    let checked = packet.headLength
+    for (let i = 0; i < packet.segmentCount; i++) {
+      const length = packet.segmentLengths[i] as number
+      const skipped = Math.min(checked, length)
+      checked -= skipped
+      if (length > skipped) vector.append(this.#base + (packet.segmentOffsets[i] as number) + skipped, length - skipped)
+    }
+    this.#count(this.#tap.write(vector), packet.length)
+  }
+
+  /** What each answer of the kernel costs: a full queue or a down interface this one frame. */
+  #count(written: number, length: number): void {
+    const counters = this.#counters
+    if (written >= 0) {
+      counters.toTapFrames++
+      counters.toTapBytes += length
+    } else if (written === -Errno.EAGAIN || written === -Errno.ENOBUFS) counters.tapFullDrops++
+    else if (written === -Errno.EIO) counters.tapDownDrops++
+    else counters.tapRefusedDrops++
+  }
+}

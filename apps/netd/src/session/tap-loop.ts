@@ -1,0 +1,73 @@
+import type { NetDriver } from '@virtio-ts/driver-net'
+import type { TapQueue } from '@virtio-ts/tap'
+import type { FromDevice } from './from-device.ts'
+import type { ToDevice } from './to-device.ts'
+
+/**
+ * Drives both directions on the event loop. Interrupt-driven: notifications and the TAP's readiness start turns, and a turn
+ * that used up its budget is followed by another on the next round of the loop. Polled: one round after the other.
+ */
+export class TapLoop {
+  readonly #driver: NetDriver
+  readonly #tap: TapQueue
+  readonly #fromDevice: FromDevice
+  readonly #toDevice: ToDevice
+  readonly #polled: boolean
+  #unwatch: (() => void) | undefined
+  #receiving = false
+  #stopped = false
+
+  constructor(driver: NetDriver, tap: TapQueue, fromDevice: FromDevice, toDevice: ToDevice, polled: boolean) {
+    this.#driver = driver
+    this.#tap = tap
+    this.#fromDevice = fromDevice
+    this.#toDevice = toDevice
+    this.#polled = polled
+  }
+
+  start(): void {
+    if (this.#polled) return this.#poll()
+    this.#driver.onReceive(() => this.#receive())
+    this.#driver.onTransmitSpace(() => this.#watchTap())
+    this.#watchTap()
+    this.#receive()
+  }
+
+  /** Stops taking frames from the TAP: what is in the ring drains. */
+  stopTransmit(): void {
+    this.#unwatch?.()
+    this.#unwatch = undefined
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.stopTransmit()
+  }
+
+  #receive(): void {
+    if (this.#receiving || this.#stopped) return
+    this.#receiving = true
+    if (this.#fromDevice.turn() || this.#driver.armReceive()) {
+      setImmediate(() => {
+        this.#receiving = false
+        this.#receive()
+      })
+    } else this.#receiving = false
+  }
+
+  #watchTap(): void {
+    if (this.#stopped || this.#unwatch) return
+    this.#unwatch = this.#tap.onReadable(() => {
+      // A level-triggered watch on a TAP nobody reads would spin: it is taken off until the ring has room again.
+      if (this.#toDevice.turn() === 'full') this.stopTransmit()
+    })
+  }
+
+  #poll(): void {
+    if (this.#stopped) return
+    this.#driver.poll()
+    this.#fromDevice.turn()
+    this.#toDevice.turn()
+    setImmediate(() => this.#poll())
+  }
+}
