@@ -56,6 +56,7 @@ requirement('qemu')('QEMU ends while in use', () => {
     fn.disableMsix()
     await Promise.all([fn.close(), bench.close()])
     await bench.close()
+    expect(() => bench.function(0)).toThrowError(error)
     expect(openFdCount()).toBe(before)
   })
 

@@ -1,3 +1,4 @@
+import { PciConfig } from '@virtio-ts/pci'
 import { afterEach, describe, expect, it } from 'vitest'
 import { requirement } from '../../../test/requirements.ts'
 import { QemuBench } from './qemu-bench.ts'
@@ -33,10 +34,14 @@ requirement('qemu')('hot-plug', () => {
   ] as const)('%s', (machine, devices, address) => {
     it('a device is plugged in, used, unplugged, and plugged in again', async () => {
       await start({ machine, devices })
+      let bases: number | undefined
       for (let round = 0; round < 3; round++) {
         const fn = await bench.hotAdd('virtio-rng-pci,id=new')
         expect(fn.address).toBe(address)
         expect(bench.functions.map(({ id }) => id)).toEqual(['fixed', 'new'])
+        // the addresses of the one before, which are free again
+        const base = fn.configRead32(PciConfig.BAR0 + 4)
+        expect(base).toBe((bases ??= base))
         await works(fn)
         await works(bench.function('fixed'))
         const reasons: Error[] = []
@@ -45,6 +50,10 @@ requirement('qemu')('hot-plug', () => {
         expect(reasons).toHaveLength(1)
         expect(fn.gone).toBe(true)
         expect([fn.configRead32(0), fn.bar(4).read32(0)]).toEqual([0xffffffff, 0xffffffff])
+        // nothing goes to where another may be plugged in
+        const { outstanding } = bench.qtest
+        fn.bar(4).notify(0, 0, 16)
+        expect(bench.qtest.outstanding).toBe(outstanding)
         expect(() => fn.enableMsix(1)).toThrowError(expect.objectContaining({ code: 'pci.gone' }))
         expect(() => bench.function('new')).toThrowError(expect.objectContaining({ code: 'qemu.no-function' }))
         await fn.close()

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { openFdCount } from '@virtio-ts/native'
 import { PciCommand, PciConfig, PciError } from '@virtio-ts/pci'
 import { expect, it } from 'vitest'
@@ -33,6 +34,7 @@ requirement('qemu')('start and close', () => {
       counts.push(openFdCount())
     }
     expect(new Set(counts).size).toBe(1)
+    expect(readFileSync('/proc/self/maps', 'latin1')).not.toContain('virtio-ts-ram')
   })
 
   it('close is idempotent, from anywhere, and ends everything', async () => {
