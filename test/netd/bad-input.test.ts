@@ -12,8 +12,7 @@ interface Answer {
 
 /** Runs netd in a network namespace of its own. */
 function netd(args: readonly string[], around: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Answer {
-  const [command = '', ...rest] = ['unshare', '--net', ...around, process.execPath, program, ...args]
-  const { status, stderr } = spawnSync(command, rest, {
+  const { status, stderr } = spawnSync('unshare', ['--net', ...around, process.execPath, program, ...args], {
     encoding: 'utf8',
     timeout: 30_000,
     env: { ...process.env, ...env },

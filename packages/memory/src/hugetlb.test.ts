@@ -2,6 +2,7 @@ import { accessSync, constants, readFileSync, writeFileSync } from 'node:fs'
 import { openFdCount } from '@virtio-ts/native'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { hugetlbDma } from './hugetlb.ts'
+import { requirement } from '../../../test/requirements.ts'
 
 const pageLength = Number(/^Hugepagesize:\s+(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1]) * 1024
 const pool = `/sys/kernel/mm/hugepages/hugepages-${pageLength / 1024}kB`
@@ -39,7 +40,7 @@ describe('hugetlbDma', () => {
     expect(openFdCount()).toBe(before)
   })
 
-  describe.runIf(mayChangePool())('with huge pages', () => {
+  requirement(() => (mayChangePool() ? undefined : 'may not change nr_hugepages'))('with huge pages', () => {
     const configured = count('nr_hugepages')
 
     beforeEach(() => writeFileSync(`${pool}/nr_hugepages`, String(configured + 3)))

@@ -4,9 +4,10 @@ import { enterNewNetworkNamespace, openFdCount } from '@virtio-ts/native'
 import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { mayMakeTaps } from '../test/may-make-taps.ts'
 import { watchLinks } from './link-watch.ts'
+import { requirement } from '../../../test/requirements.ts'
 
 /** Each test file is a process of its own: this one leaves the machine's network for good. */
-describe.runIf(mayMakeTaps())('watchLinks', () => {
+requirement(() => (mayMakeTaps() ? undefined : 'may not make TAP interfaces'))('watchLinks', () => {
   beforeAll(() => enterNewNetworkNamespace())
 
   it('calls when a link has changed, and is silent otherwise', async () => {

@@ -23,6 +23,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vite
 import { mayMakeTaps } from '../test/may-make-taps.ts'
 import { MAX_TAP_READ, Tap, type TapOptions } from './tap.ts'
 import type { TapError } from './tap-error.ts'
+import { requirement } from '../../../test/requirements.ts'
 
 const HEADER = 12
 const ETHERTYPE_IPV4 = 0x0800
@@ -61,7 +62,7 @@ function packetSocket(index: number, ethertype: number): number {
 }
 
 /** Each test file is a process of its own: this one leaves the machine's network for good. */
-describe.runIf(mayMakeTaps())('Tap', () => {
+requirement(() => (mayMakeTaps() ? undefined : 'may not make TAP interfaces'))('Tap', () => {
   const opened: Tap[] = []
   const into = new Uint8Array(MAX_TAP_READ)
   let before: number

@@ -10,6 +10,7 @@ import { mayMakeTaps } from '../test/may-make-taps.ts'
 import { TunRequest } from './if-tun.ts'
 import { Tap, type TapOptions } from './tap.ts'
 import { attachTap } from './tap-attach.ts'
+import { requirement } from '../../../test/requirements.ts'
 
 interface Link {
   readonly ifname: string
@@ -31,7 +32,7 @@ function link(name: string): Link | undefined {
 }
 
 /** The worker of this file leaves the machine's network for good: each test file has a process of its own. */
-describe.runIf(mayMakeTaps())('Tap', () => {
+requirement(() => (mayMakeTaps() ? undefined : 'may not make TAP interfaces'))('Tap', () => {
   const opened: Tap[] = []
   let before: number
 
@@ -172,46 +173,57 @@ describe.runIf(mayMakeTaps())('Tap', () => {
       expect(() => open({ path: folder })).toThrow(expect.objectContaining({ code: 'tap.failed' }))
     })
 
-    it.runIf(mayBecomeNobody())('says what a user needs', () => {
-      asNobody(() => {
-        expect(() => open({ path: '/proc/1/mem' })).toThrow(
-          expect.objectContaining({
-            code: 'tap.permission',
-            message: expect.stringContaining('may not open /proc/1/mem: give this user access'),
-            cause: expect.objectContaining({ code: 'EACCES' }),
-          }),
-        )
+    requirement(() => (mayBecomeNobody() ? undefined : 'may not become another user'))('as nobody', () => {
+      it('says what a user needs', () => {
+        asNobody(() => {
+          expect(() => open({ path: '/proc/1/mem' })).toThrow(
+            expect.objectContaining({
+              code: 'tap.permission',
+              message: expect.stringContaining('may not open /proc/1/mem: give this user access'),
+              cause: expect.objectContaining({ code: 'EACCES' }),
+            }),
+          )
+        })
       })
     })
 
-    it.runIf(mayBecomeNobody() && mayMakeNodes())('says that opening the device is not enough', () => {
-      const path = join(folder, 'tun')
-      execFileSync('mknod', ['-m', '666', path, 'c', '10', '200'])
-      execFileSync('chmod', ['755', folder])
-      asNobody(() => {
-        expect(() => open({ path, name: 'mine' })).toThrow(
-          expect.objectContaining({
-            code: 'tap.permission',
-            message: expect.stringMatching(/^may not make or use mine: .*CAP_NET_ADMIN.*ip tuntap add/),
-            cause: expect.objectContaining({ code: 'EPERM' }),
-          }),
-        )
+    requirement(() =>
+      mayBecomeNobody() && mayMakeNodes() ? undefined : 'may not become another user or make device nodes',
+    )('as nobody, with a device node', () => {
+      it('says that opening the device is not enough', () => {
+        const path = join(folder, 'tun')
+        execFileSync('mknod', ['-m', '666', path, 'c', '10', '200'])
+        execFileSync('chmod', ['755', folder])
+        asNobody(() => {
+          expect(() => open({ path, name: 'mine' })).toThrow(
+            expect.objectContaining({
+              code: 'tap.permission',
+              message: expect.stringMatching(/^may not make or use mine: .*CAP_NET_ADMIN.*ip tuntap add/),
+              cause: expect.objectContaining({ code: 'EPERM' }),
+            }),
+          )
+        })
       })
     })
 
-    it.runIf(mayBecomeNobody())('says what a user may not do with an interface that is open', () => {
-      const tap = open()
-      asNobody(() => {
-        expect(tap.mtu).toBe(1500)
-        expect(() => tap.setMtu(1400)).toThrow(
-          expect.objectContaining({
-            code: 'tap.permission',
-            message: expect.stringContaining('may not set the MTU of tap0'),
-          }),
-        )
-        expect(() => tap.setUp(true)).toThrow(expect.objectContaining({ code: 'tap.permission' }))
-      })
-    })
+    requirement(() => (mayBecomeNobody() ? undefined : 'may not become another user'))(
+      'as nobody, with an open interface',
+      () => {
+        it('says what a user may not do with an interface that is open', () => {
+          const tap = open()
+          asNobody(() => {
+            expect(tap.mtu).toBe(1500)
+            expect(() => tap.setMtu(1400)).toThrow(
+              expect.objectContaining({
+                code: 'tap.permission',
+                message: expect.stringContaining('may not set the MTU of tap0'),
+              }),
+            )
+            expect(() => tap.setUp(true)).toThrow(expect.objectContaining({ code: 'tap.permission' }))
+          })
+        })
+      },
+    )
   })
 
   describe('settings', () => {
@@ -257,19 +269,21 @@ describe.runIf(mayMakeTaps())('Tap', () => {
       expect(tap.queueLength).toBe(300)
     })
 
-    it.runIf(isRootOfTheMachine())('include the length of the queue, for root', () => {
-      const tap = open()
-      tap.setQueueLength(500)
-      expect(link('tap0')).toMatchObject({ txqlen: 500 })
-      expect(() => tap.setQueueLength(-1)).toThrow(expect.objectContaining({ code: 'tap.value-invalid' }))
-    })
+    if (isRootOfTheMachine())
+      it('include the length of the queue, for root', () => {
+        const tap = open()
+        tap.setQueueLength(500)
+        expect(link('tap0')).toMatchObject({ txqlen: 500 })
+        expect(() => tap.setQueueLength(-1)).toThrow(expect.objectContaining({ code: 'tap.value-invalid' }))
+      })
 
-    it.runIf(!isRootOfTheMachine())('say how root of a user namespace can set the length of the queue', () => {
-      const tap = open()
-      expect(() => tap.setQueueLength(500)).toThrow(
-        expect.objectContaining({ code: 'tap.permission', message: expect.stringContaining('txqueuelen 500') }),
-      )
-    })
+    if (!isRootOfTheMachine())
+      it('say how root of a user namespace can set the length of the queue', () => {
+        const tap = open()
+        expect(() => tap.setQueueLength(500)).toThrow(
+          expect.objectContaining({ code: 'tap.permission', message: expect.stringContaining('txqueuelen 500') }),
+        )
+      })
 
     it('tell the kernel whether there is a link', async () => {
       const tap = open()
@@ -481,17 +495,21 @@ describe.runIf(mayMakeTaps())('Tap', () => {
 })
 
 /** For a user without root: the same tests, in a user namespace where one is root. */
-describe.runIf(!mayMakeTaps() && mayMakeTaps('in a user namespace'))('Tap in a user namespace', () => {
-  it('passes all of its tests', { timeout: 120_000 }, () => {
-    const command = [process.execPath, vitest(), 'run', '--configLoader', 'runner', 'packages/tap']
-    const run = spawnSync('unshare', ['--user', '--map-root-user', '--net', ...command], {
-      encoding: 'utf8',
-      cwd: join(import.meta.dirname, '../../..'),
-      env: { PATH: process.env['PATH'] },
-    })
-    expect({ status: run.status, output: run.stdout + run.stderr }).toMatchObject({ status: 0 })
-  })
-})
+if (!mayMakeTaps())
+  requirement(() => (mayMakeTaps('in a user namespace') ? undefined : 'no user namespace'))(
+    'Tap in a user namespace',
+    () => {
+      it('passes all of its tests', { timeout: 120_000 }, () => {
+        const command = [process.execPath, vitest(), 'run', '--configLoader', 'runner', 'packages/tap']
+        const run = spawnSync('unshare', ['--user', '--map-root-user', '--net', ...command], {
+          encoding: 'utf8',
+          cwd: join(import.meta.dirname, '../../..'),
+          env: { PATH: process.env['PATH'] },
+        })
+        expect({ status: run.status, output: run.stdout + run.stderr }).toMatchObject({ status: 0 })
+      })
+    },
+  )
 
 function vitest(): string {
   return join(import.meta.dirname, '../../../node_modules/vitest/vitest.mjs')
