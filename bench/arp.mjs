@@ -10,7 +10,13 @@ const questions = 2000
 export async function* run() {
   const bench = await QemuBench.start({ devices: ['virtio-net-pci,netdev=n0'], netdevs: ['user,id=n0'] })
   try {
-    yield await alternate('ARP round trip', 'µs, median', 5, () => measure(bench, false), () => measure(bench, true))
+    yield await alternate(
+      'ARP round trip',
+      'µs, median',
+      5,
+      () => measure(bench, false),
+      () => measure(bench, true),
+    )
   } finally {
     await bench.close()
   }
@@ -18,7 +24,9 @@ export async function* run() {
 
 /** @param {QemuBench} bench @param {boolean} polled @returns {Promise<number>} median round trip in microseconds */
 async function measure(bench, polled) {
-  const net = await NetDriver.open(await VirtioPciDriver.attach(bench.function(0)), { interrupts: polled ? 'none' : 'auto' })
+  const net = await NetDriver.open(await VirtioPciDriver.attach(bench.function(0)), {
+    interrupts: polled ? 'none' : 'auto',
+  })
   const arp = Uint8Array.of(0, 1, 8, 0, 6, 4, 0, 1, ...net.mac, 10, 0, 2, 15, 0, 0, 0, 0, 0, 0, 10, 0, 2, 2)
   const frame = Uint8Array.of(...new Uint8Array(6).fill(0xff), ...net.mac, 0x08, 0x06, ...arp, ...new Uint8Array(18))
   let answers = 0

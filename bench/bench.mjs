@@ -14,7 +14,11 @@ const benchmarks = {
 
 const [name = '', ...flags] = process.argv.slice(2)
 if (!(name in benchmarks)) {
-  console.error(`npm run bench -- NAME [--json], where NAME is one of\n${Object.entries(benchmarks).map(([key, what]) => `  ${key.padEnd(6)} ${what}`).join('\n')}`)
+  console.error(
+    `npm run bench -- NAME [--json], where NAME is one of\n${Object.entries(benchmarks)
+      .map(([key, what]) => `  ${key.padEnd(6)} ${what}`)
+      .join('\n')}`,
+  )
   process.exit(2)
 }
 
@@ -30,7 +34,9 @@ for await (const row of run()) {
 if (!json) {
   console.log(`${benchmarks[name]}\n`)
   console.log(formatTable(rows))
-  console.log(`\n${os.cpus()[0]?.model}, ${os.cpus().length} cores, Linux ${os.release()}, Node ${process.version}, ${qemuVersion()}, ${new Date().toISOString().slice(0, 10)}`)
+  console.log(
+    `\n${os.cpus()[0]?.model}, ${os.cpus().length} cores, Linux ${os.release()}, Node ${process.version}, ${qemuVersion()}, ${new Date().toISOString().slice(0, 10)}`,
+  )
 }
 
 function qemuVersion() {

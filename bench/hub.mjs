@@ -15,7 +15,13 @@ export async function* run() {
     netdevs: ['hubport,id=n0,hubid=0', 'hubport,id=n1,hubid=0'],
   })
   try {
-    yield await alternate(`NIC to hub to NIC, ${frameLength} B`, 'frames/s', 5, () => measure(bench, false), () => measure(bench, true))
+    yield await alternate(
+      `NIC to hub to NIC, ${frameLength} B`,
+      'frames/s',
+      5,
+      () => measure(bench, false),
+      () => measure(bench, true),
+    )
   } finally {
     await bench.close()
   }

@@ -25,7 +25,14 @@ export async function alternate(name, unit, n, ours, peer) {
     a.push(await ours())
     b.push(await peer())
   }
-  return { case: name, ours: median(a), peer: median(b), ratio: median(a.map((value, i) => value / /** @type {number} */ (b[i]))), unit, n }
+  return {
+    case: name,
+    ours: median(a),
+    peer: median(b),
+    ratio: median(a.map((value, i) => value / /** @type {number} */ (b[i]))),
+    unit,
+    n,
+  }
 }
 
 /** @param {number} value */
@@ -38,6 +45,9 @@ export function formatRow({ ours, peer, ratio, ...rest }) {
 
 /** A Markdown table, as docs/performance.md has it. @param {Row[]} rows */
 export function formatTable(rows) {
-  const lines = rows.map((row) => `| ${row.case} | ${rounded(row.ours)} | ${rounded(row.peer)} | ${rounded(row.ratio)} | ${row.unit} | ${row.n} |`)
+  const lines = rows.map(
+    (row) =>
+      `| ${row.case} | ${rounded(row.ours)} | ${rounded(row.peer)} | ${rounded(row.ratio)} | ${row.unit} | ${row.n} |`,
+  )
   return ['| case | ours | peer | ours / peer | unit | n |', '|---|---:|---:|---:|---|---:|', ...lines].join('\n')
 }

@@ -11,7 +11,13 @@ const packets = 2_000_000
 
 export async function* run() {
   for (const batch of [1, 4, 16, 32, 64]) {
-    yield await alternate(`batch ${batch}`, 'ns/packet', 7, () => ours(batch), () => naive(batch))
+    yield await alternate(
+      `batch ${batch}`,
+      'ns/packet',
+      7,
+      () => ours(batch),
+      () => naive(batch),
+    )
   }
 }
 
@@ -43,12 +49,27 @@ class InstantDevice {
 /** @param {number} batch @returns {number} nanoseconds a packet */
 function ours(batch) {
   const allocator = heapDma(1 << 20)
-  const queue = new SplitVirtqueue({ index: 0, size, allocator, legacy: false, indirect: false, eventIdx: true, trust: 'strict', notify: () => {} })
+  const queue = new SplitVirtqueue({
+    index: 0,
+    size,
+    allocator,
+    legacy: false,
+    indirect: false,
+    eventIdx: true,
+    trust: 'strict',
+    notify: () => {},
+  })
   const memory = allocator.allocate(4096)
   const { buffer } = memory.bytes
   const base = memory.deviceAddress - memory.bytes.byteOffset
   const { driverArea, deviceArea } = queue.addresses
-  const device = new InstantDevice(new Uint16Array(buffer), (driverArea - base) / 2, new Uint16Array(buffer), new Uint32Array(buffer), (deviceArea - base) / 4)
+  const device = new InstantDevice(
+    new Uint16Array(buffer),
+    (driverArea - base) / 2,
+    new Uint16Array(buffer),
+    new Uint32Array(buffer),
+    (deviceArea - base) / 4,
+  )
   const used = usedBatch(batch)
   const round = () => {
     for (let i = 0; i < batch; i++) queue.addWritable(memory.deviceAddress, 64, i)

@@ -8,7 +8,13 @@ import { alternate } from './report.mjs'
 const machine = /** @type {const} */ ({ devices: ['virtio-net-pci,netdev=n0'], netdevs: ['user,id=n0'] })
 
 export async function* run() {
-  yield await alternate('spawn to DRIVER_OK', 'ms', 15, () => measure(true), () => measure(false))
+  yield await alternate(
+    'spawn to DRIVER_OK',
+    'ms',
+    15,
+    () => measure(true),
+    () => measure(false),
+  )
 }
 
 /** @param {boolean} drive @returns {Promise<number>} milliseconds */

@@ -4,7 +4,16 @@ import { writeFileSync } from 'node:fs'
 import { run } from './run-quietly.mjs'
 
 const script = (name) => ['node', `scripts/check-${name}.mjs`]
-const sources = ['packages', 'apps', 'test', 'scripts', 'vitest.config.ts', '.dependency-cruiser.mjs']
+const sources = [
+  'packages',
+  'apps',
+  'test',
+  'scripts',
+  'bench',
+  'examples',
+  'vitest.config.ts',
+  '.dependency-cruiser.mjs',
+]
 
 const checks = {
   types: ['tsc', '-b'],
@@ -38,6 +47,9 @@ if (unknown.length > 0) {
 
 const waiting = args.length > 0 ? args : Object.keys(checks)
 const results = []
+// The type-aware lint rules read what the type check emits, so that comes first, and alone.
+const first = waiting.indexOf('types')
+if (first >= 0) await check(...waiting.splice(first, 1))
 await Promise.all([worker(), worker()])
 
 for (const { name, output } of results.filter(({ passed }) => !passed)) console.error(`\n--- ${name}\n${output.trim()}`)
@@ -45,10 +57,12 @@ if (report !== undefined) writeFileSync(report, JSON.stringify(results))
 process.exitCode = results.every(({ passed }) => passed) ? 0 : 1
 
 async function worker() {
-  for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
-    const [command, ...rest] = checks[name]
-    const { status, output, seconds } = await run(command, rest)
-    results.push({ name, passed: status === 0, output })
-    console.error(`${status === 0 ? 'ok    ' : 'FAILED'} ${name} (${seconds.toFixed(1)} s)`)
-  }
+  for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) await check(name)
+}
+
+async function check(name) {
+  const [command, ...rest] = checks[name]
+  const { status, output, seconds } = await run(command, rest)
+  results.push({ name, passed: status === 0, output })
+  console.error(`${status === 0 ? 'ok    ' : 'FAILED'} ${name} (${seconds.toFixed(1)} s)`)
 }

@@ -1,6 +1,6 @@
-// Installs the programs the system tests use (scripts/system-packages.json: command -> Debian package), where this may:
+// Installs what the system tests use (scripts/system-packages.json: command or file -> Debian package), where this may:
 // as root, with apt-get. Where it cannot it says what is missing; the suites that need it then skip themselves, loudly.
-import { accessSync, constants, readFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { runOrThrow } from './run-quietly.mjs'
@@ -8,7 +8,7 @@ import { runOrThrow } from './run-quietly.mjs'
 const packages = JSON.parse(readFileSync(new URL('system-packages.json', import.meta.url), 'utf8'))
 
 export async function installSystemPackages() {
-  const missing = Object.keys(packages).filter((command) => !isOnPath(command))
+  const missing = Object.keys(packages).filter((need) => !(need.startsWith('/') ? existsSync(need) : isOnPath(need)))
   if (missing.length === 0) return
   const names = [...new Set(missing.map((command) => packages[command]))]
   if (process.getuid?.() !== 0 || !isOnPath('apt-get')) {

@@ -16,7 +16,7 @@ export const layers = {
   'transport-pci': { layer: 3, mayImport: ['core', 'spec', 'memory', 'pci'] },
   'transport-vhost-user': { layer: 3, mayImport: ['core', 'spec', 'memory', 'native'] },
   'driver-*': drivers,
-  netd: { layer: 5, mayImport: belowApps, outside: ['cac', 'picocolors'] },
+  netd: { layer: 5, mayImport: belowApps, outside: ['picocolors'] },
   conformance: { layer: 9, mayImport: belowApps, outside: ['vitest'] },
 }
 

@@ -1,4 +1,4 @@
-// Runs a command without showing its output unless it fails: one progress line on stderr, nothing on stdout.
+// Runs a command without showing its output unless it fails (or, with `live`, on stderr as it comes); nothing on stdout.
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -12,7 +12,7 @@ const environment = {
 }
 
 /** Resolves to { status, output, seconds }; a command that cannot be started has status 127. */
-export async function run(command, args, { env = {} } = {}) {
+export async function run(command, args, { env = {}, live = false } = {}) {
   const started = performance.now()
   const chunks = []
   const status = await new Promise((resolve) => {
@@ -21,8 +21,12 @@ export async function run(command, args, { env = {} } = {}) {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...environment, PATH: `${join(root, 'node_modules/.bin')}:${process.env.PATH}`, ...env },
     })
-    child.stdout.on('data', (chunk) => chunks.push(chunk))
-    child.stderr.on('data', (chunk) => chunks.push(chunk))
+    const keep = (chunk) => {
+      chunks.push(chunk)
+      if (live) process.stderr.write(chunk)
+    }
+    child.stdout.on('data', keep)
+    child.stderr.on('data', keep)
     child.on('error', (error) => {
       chunks.push(Buffer.from(String(error)))
       resolve(127)

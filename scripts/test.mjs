@@ -57,14 +57,9 @@ async function counted(what, command, args, results = () => undefined) {
 async function vitest(what, args) {
   console.error(`== ${what} tests`)
   const file = join(scratch, `${what}.json`)
-  const { status, output } = await run('vitest', [
-    'run',
-    ...args,
-    '--reporter=default',
-    '--reporter=json',
-    `--outputFile.json=${file}`,
-  ])
-  if (status !== 0) process.stderr.write(output)
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`]
+  // Minutes pass in the system tests: files are shown as they finish.
+  const { status } = await run('vitest', ['run', ...args, ...reporters], { live: true })
   const results = existsSync(file) ? countTests(JSON.parse(readFileSync(file, 'utf8'))) : []
   skipped.push(...results.filter((result) => result.skipped).map(({ name }) => name))
   add(

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { enterNewNetworkNamespace, openFdCount } from '@virtio-ts/native'
-import { beforeAll, describe, expect, it, vi } from 'vitest'
+import { beforeAll, expect, it, vi } from 'vitest'
 import { mayMakeTaps } from '../test/may-make-taps.ts'
 import { watchLinks } from './link-watch.ts'
 import { requirement } from '../../../test/requirements.ts'
