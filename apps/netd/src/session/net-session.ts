@@ -10,7 +10,7 @@ import { announce } from './announce.ts'
 import { describeSession, identifyFunction } from './describe-session.ts'
 import { FrameTap } from './frame-tap.ts'
 import { FromDevice } from './from-device.ts'
-import type { OpenDevice } from './open-device.ts'
+import type { OpenedDevice } from './opened-device.ts'
 import { SessionCounters } from './session-counters.ts'
 import type { SessionEvent } from './session-event.ts'
 import { TapLoop } from './tap-loop.ts'
@@ -37,7 +37,7 @@ const recoveryPauses: readonly number[] = [0, 100, 400, 1600, 6400]
 /** One device given to the OS as one TAP interface, until stopped or until either of them is gone. */
 export class NetSession implements Observable {
   readonly #options: SessionOptions
-  readonly #device: OpenDevice
+  readonly #device: OpenedDevice
   readonly #identity: SessionDescription['function']
   readonly #tap: Tap
   readonly #onEvent: (event: SessionEvent) => void
@@ -55,7 +55,7 @@ export class NetSession implements Observable {
     this.#end = resolve
   })
 
-  private constructor(options: SessionOptions, device: OpenDevice, tap: Tap, onEvent: (event: SessionEvent) => void) {
+  private constructor(options: SessionOptions, device: OpenedDevice, tap: Tap, onEvent: (event: SessionEvent) => void) {
     this.#options = options
     this.#device = device
     this.#identity = identifyFunction(device.fn)
@@ -69,11 +69,11 @@ export class NetSession implements Observable {
    */
   static async open(
     options: SessionOptions,
-    openDevice: () => Promise<OpenDevice>,
+    openDevice: () => Promise<OpenedDevice>,
     onEvent: (event: SessionEvent) => void,
   ): Promise<NetSession> {
     const tap = Tap.open({ name: options.tap })
-    let device: OpenDevice | undefined
+    let device: OpenedDevice | undefined
     try {
       device = await openDevice()
       const session = new NetSession(options, device, tap, onEvent)

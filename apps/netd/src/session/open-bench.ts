@@ -1,7 +1,7 @@
 import { QemuBench } from '@virtio-ts/qemu'
 import { escapeCommas, formatOptions } from '../locator-options.ts'
 import type { QemuLocator, QemuNetdevKind } from '../locator.ts'
-import type { OpenDevice } from './open-device.ts'
+import type { OpenedDevice } from './opened-device.ts'
 
 /** The id of the bench's network device, for QMP. */
 export const nicId = 'nic0'
@@ -16,7 +16,7 @@ const netdevArguments: Readonly<Record<QemuNetdevKind, string>> = {
 }
 
 /** Starts a bench with the locator's device and back-end; user networking when it names none. @throws QemuError */
-export async function openBench(locator: QemuLocator): Promise<OpenDevice & { readonly bench: QemuBench }> {
+export async function openBench(locator: QemuLocator): Promise<OpenedDevice & { readonly bench: QemuBench }> {
   const { kind, options } = locator.netdev ?? { kind: 'user', options: {} }
   const bench = await QemuBench.start({
     devices: [`${locator.device},id=${nicId},netdev=${netdevId}${formatOptions(locator.properties)}`],

@@ -13,9 +13,9 @@ import {
 } from '@virtio-ts/device-models'
 import { NetdError } from '../command-line/netd-error.ts'
 import type { ModelLocator } from '../locator.ts'
-import type { OpenDevice } from './open-device.ts'
+import type { OpenedDevice } from './opened-device.ts'
 
-export interface OpenModel extends OpenDevice {
+export interface OpenModel extends OpenedDevice {
   readonly fn: ModelPciFunction<NetModel>
   /** The host on the other end of the link. */
   readonly peer: NetPeer
