@@ -41,7 +41,6 @@ export interface DeviceStats {
 }
 
 const { DRIVER_OK, FEATURES_OK, DEVICE_NEEDS_RESET } = DeviceStatus
-const LEGACY_FEATURES = 0xffffffffn
 
 /**
  * What every virtio device holds, whatever bus carries it: status, features, queues, configuration, and the judgement of what the driver
@@ -147,8 +146,6 @@ export class DeviceCore implements DeviceHost {
     this.#resets++
     this.#judge.reset()
     this.#pending.clear()
-    clearImmediate(this.#immediate)
-    this.#immediate = undefined
     this.#status = 0
     this.#accepted = 0n
     this.#fault = undefined
@@ -183,7 +180,7 @@ export class DeviceCore implements DeviceHost {
         Rules.FEATURES,
         `accepted what was not offered: ${featureNames(unoffered, this.model.featureBits, ReservedFeature).join(' ')}`,
       )
-    this.#accepted = legacy ? wanted & LEGACY_FEATURES : wanted
+    this.#accepted = wanted
     if (legacy) this.#judgeFeatures(true)
   }
 

@@ -61,6 +61,7 @@ describe('DeviceSplitRing', () => {
       ring.flush()
       expect(queue.takeUsed()).toEqual(heads.map((head) => ({ id: head, len: head + round })))
     }
+    expect(ring.takenIndex).toBe(ring.usedIndex)
     expect(ring.usedIndex).toBe((0xfffd + 12 * Math.min(size, 3)) & 0xffff)
     expect(violations.list).toEqual([])
   })

@@ -55,4 +55,20 @@ describe('RngModel', () => {
     expect(queue.takeUsed()).toEqual([{ id: 0, len: 0 }])
     expect(fn.violations.map(({ section }) => section)).toEqual(['5.4.6.1'])
   })
+
+  it('§ 2.4.1 forgets a buffer that was in its hands when the driver reset it', () => {
+    let act = (): void => undefined
+    const { fn, driver, queue } = setUp({ source: () => act() })
+    const region = driver.buffer(64)
+    queue.descriptor(0, region.deviceAddress, 64, 2)
+    queue.offer(0)
+    act = () => {
+      driver.status = 0
+      // The descriptors are the driver's again.
+      queue.descriptor(0, 0, 0, 0)
+    }
+    driver.notify(0)
+    expect(queue.takeUsed()).toEqual([])
+    expect(fn.violations).toEqual([])
+  })
 })

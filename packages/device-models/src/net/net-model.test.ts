@@ -136,6 +136,10 @@ describe('NetModel', () => {
       expect(model.counters.droppedTooLong).toBe(1)
       expect(receive.takeUsed()).toEqual([])
       expect(model.deliver(frameOf(88))).toBe('delivered')
+      // Two buffers would hold it, but a driver without MRG_RXBUF gets every packet in one.
+      room(1, 100)
+      room(2, 100)
+      expect(model.deliver(frameOf(120))).toBe('dropped')
     })
 
     it.each([0n, bit(29)])(
@@ -158,6 +162,16 @@ describe('NetModel', () => {
         expect(model.backlog).toBe(0)
       },
     )
+
+    it('keeps a copy of a frame that has to wait', () => {
+      const { model, driver, room } = setUp(MAC)
+      const frame = frameOf(60)
+      expect(model.deliver(frame)).toBe('queued')
+      frame.fill(0)
+      const bytes = room(0, 1526)
+      driver.notify(0)
+      expect(bytes.subarray(12, 72)).toEqual(frameOf(60))
+    })
 
     it('§ 2.7.10.2 asks to hear of the next buffer when it needs more than there are', () => {
       const { model, driver, receive, room } = setUp(MAC | MRG_RXBUF | bit(29))

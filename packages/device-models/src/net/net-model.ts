@@ -110,7 +110,7 @@ export class NetModel implements DeviceModel {
   }
 
   /**
-   * A frame from the network, to the driver.
+   * A frame from the network, to the driver. Copied: the caller may use it again at once.
    * @param header what is left to the driver (partial checksum, segmentation); what this driver does not take is done here first
    */
   deliver(frame: Uint8Array, header: Partial<NetPacketHeader> = {}): Delivery {

@@ -104,9 +104,11 @@ export class ReceivePath {
       counters.droppedNoBuffer++
       return 'dropped'
     }
-    this.#backlog.push(packet)
+    // A copy: the frame is its giver's again once this returns.
+    const kept = { ...packet, frame: packet.frame.slice() }
+    this.#backlog.push(kept)
     this.run()
-    return this.#backlog.includes(packet) ? 'queued' : 'delivered'
+    return this.#backlog.includes(kept) ? 'queued' : 'delivered'
   }
 
   /**

@@ -58,6 +58,8 @@ describe('checksums', () => {
     expect(internetChecksum(Uint8Array.of(0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7))).toBe(0xffff - 0xddf2)
     expect(internetChecksum(Uint8Array.of(0xff, 0xff, 0x00))).toBe(0)
     expect(internetChecksum(Uint8Array.of(1))).toBe(0xfeff)
+    // What lies behind an odd end does not count.
+    expect(internetChecksum(Uint8Array.of(9, 1, 2, 3, 9, 9), 1, 4)).toBe(checksum([1, 2, 3]))
     for (let length = 0; length < 40; length++)
       expect(internetChecksum(Uint8Array.from(payloadOf(length)))).toBe(checksum(payloadOf(length)))
   })

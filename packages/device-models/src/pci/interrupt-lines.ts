@@ -95,7 +95,7 @@ export class InterruptLines {
       if (!msix || always) this.#isr |= isr
       // VIRTIO 1.3 § 4.1.5.3.1 "Device Requirements: Used Buffer Notifications": without a vector no interrupt.
       if (msix && vector !== VirtioPci.NO_VECTOR) this.#options.table.signal(vector)
-      if (!msix) this.update()
+      this.update()
     }
   }
 }

@@ -198,6 +198,28 @@ describe('interrupts', () => {
     expect(fn.violations).toEqual([])
   })
 
+  it('§ 2.1.2 consumes nothing before DRIVER_OK, and nothing while it needs a reset', () => {
+    const fn = modelFunction(new RngModel())
+    const driver = new HandDriver(fn)
+    driver.negotiate(VERSION_1)
+    const queue = driver.setUpQueue(0, 8)
+    const room = driver.buffer(16)
+    for (let n = 0; n < 8; n++) queue.descriptor(n, room.deviceAddress, 16, 2)
+    queue.offer(0)
+    driver.notify(0)
+    expect(queue.takeUsed()).toEqual([])
+    driver.status = 15
+    driver.notify(0)
+    expect(queue.takeUsed()).toHaveLength(1)
+    fn.core.needsReset('tested')
+    queue.offer(1)
+    driver.notify(0)
+    expect(queue.takeUsed()).toEqual([])
+    // Only a reset takes the bit away.
+    driver.status = 15
+    expect(driver.status).toBe(0x4f)
+  })
+
   it('works inside the notification, or on the next turn of the event loop', async () => {
     const at = rng()
     at.request()

@@ -38,9 +38,6 @@ function vbox43(options: VboxOptions): ModelPciFunction<NetModel> {
       SPEED_DUPLEX: false,
       GUEST_ECN: false,
       HOST_ECN: false,
-      GUEST_TSO6: true,
-      GUEST_UFO: true,
-      HOST_UFO: true,
     },
   })
   return modelFunction(model, {
