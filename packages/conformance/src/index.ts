@@ -1,11 +1,11 @@
 export type { AvailableChain, DeviceSide } from './device-side.ts'
+export { type DriverBench, type DriverSuiteOptions, driverSuite } from './driver-suite.ts'
+export { type NetBench, type NetSuiteOptions, netSuite } from './net-suite.ts'
 export { SplitDeviceSide, type SplitDeviceSideOptions } from './split-device-side.ts'
-export { type OpenTransport, transportSuite, type TransportSuiteOptions } from './transport-suite.ts'
-export { type DriverBench, driverSuite, type DriverSuiteOptions } from './driver-suite.ts'
-export { type NetBench, netSuite, type NetSuiteOptions } from './net-suite.ts'
+export { type OpenTransport, type TransportSuiteOptions, transportSuite } from './transport-suite.ts'
 export {
   type VirtqueueSetup,
-  virtqueueSuite,
   type VirtqueueSuiteOptions,
   type VirtqueueUnderTest,
+  virtqueueSuite,
 } from './virtqueue-suite.ts'

@@ -7,7 +7,7 @@ export interface NetBench {
   readonly driver: NetDriver
   /** A frame from the network; `header` is what is left to the driver, for benches that can pass it on. */
   deliver(frame: Uint8Array, header?: Partial<NetHeaderFields>): void
-  /** Frames of the driver since the last call, as the wire has them: checksums complete, large packets cut up. */
+  /** Frames of the driver, and nobody else's, since the last call, as the wire has them: checksums complete, large packets cut up. */
   sent(): readonly Uint8Array[]
   setLink?(up: boolean): void | Promise<void>
   /** Has the device ask for an announcement. @returns whether it is still waiting for the answer, once the promise is there */
@@ -376,15 +376,13 @@ export function netSuite(name: string, options: NetSuiteOptions): void {
         })
         for (const time of [1, 2]) {
           await bench.announce()
-          await until(
-            bench.driver,
-            polled,
-            'no acknowledgement',
-            async () => asked === time && !(await bench.announcePending?.()),
-          )
+          await until(bench.driver, polled, 'nobody asked for an announcement', () => asked >= time)
+          await Promise.all(answers)
+          await until(bench.driver, polled, 'no acknowledgement', async () => !(await bench.announcePending?.()))
         }
-        await Promise.all(answers)
-        expect(bench.driver.stats()).toMatchObject({ announcements: 2 })
+        let out = 0
+        await until(bench.driver, polled, 'announcements do not come out', () => (out += bench.sent().length) >= asked)
+        expect(bench.driver.stats().announcements).toBe(asked)
       })
 
       it('§ 5.1.6.5.4.1 acknowledges a request to announce that nobody listens for', async () => {
@@ -398,36 +396,27 @@ export function netSuite(name: string, options: NetSuiteOptions): void {
         const bench = await open({ vlanFilter: true })
         const { driver } = bench
         const group = Uint8Array.of(1, 0, 0x5e, 0, 0, 1)
-        const commands: readonly (readonly [
-          string,
-          readonly Parameters<typeof driver.features.has>[0][],
-          () => Promise<void>,
-        ])[] = [
-          ['promiscuous', ['CTRL_RX'], () => driver.setReceiveMode({ promiscuous: true, allMulticast: true })],
-          ['back', ['CTRL_RX'], () => driver.setReceiveMode({ promiscuous: false, allMulticast: false })],
-          [
-            'extra',
-            ['CTRL_RX_EXTRA'],
-            () => driver.setReceiveMode({ allUnicast: true, noMulticast: true, noBroadcast: true, noUnicast: false }),
-          ],
-          ['empty table', ['CTRL_RX'], () => driver.setMacTable({ unicast: [], multicast: [] })],
-          [
-            'table',
-            ['CTRL_RX'],
-            () => driver.setMacTable({ unicast: [Uint8Array.from(PEER)], multicast: [group, group] }),
-          ],
-          ['VLAN', ['CTRL_VLAN'], () => driver.addVlan(7).then(() => driver.removeVlan(7))],
-          ['offloads', ['CTRL_GUEST_OFFLOADS'], () => driver.setGuestOffloads({})],
+        const extra = { allUnicast: true, noMulticast: true, noBroadcast: true, noUnicast: false }
+        const table = { unicast: [Uint8Array.from(PEER)], multicast: [group, group] }
+        const commands: readonly (readonly [Parameters<typeof driver.features.has>[0], () => Promise<void>])[] = [
+          ['CTRL_RX', () => driver.setReceiveMode({ promiscuous: true, allMulticast: true })],
+          ['CTRL_RX', () => driver.setReceiveMode({ promiscuous: false, allMulticast: false })],
+          ['CTRL_RX_EXTRA', () => driver.setReceiveMode(extra)],
+          ['CTRL_RX', () => driver.setMacTable({ unicast: [], multicast: [] })],
+          ['CTRL_RX', () => driver.setMacTable(table)],
+          ['CTRL_VLAN', () => driver.addVlan(7).then(() => driver.removeVlan(7))],
+          ['CTRL_GUEST_OFFLOADS', () => driver.setGuestOffloads({})],
         ]
-        for (const [what, needs, command] of commands) {
+        for (const [feature, command] of commands) {
           const outcome = await command().then(
             () => 'done',
             (error) => error.code,
           )
-          expect([what, outcome]).toEqual([
-            what,
-            needs.every((feature) => driver.features.has(feature)) ? 'done' : 'net.unsupported',
-          ])
+          const expected = [driver.features.has(feature) ? 'done' : 'net.unsupported']
+          // QEMU offers the command also over back-ends that know no offload, and then refuses it.
+          if (feature === 'CTRL_GUEST_OFFLOADS' && !driver.offloads.receive.checksum)
+            expected.push('net.control-refused')
+          expect(expected).toContain(outcome)
         }
         if (driver.features.has('CTRL_RX_EXTRA'))
           await driver.setReceiveMode({ allUnicast: false, noMulticast: false, noBroadcast: false })

@@ -1,5 +1,6 @@
 import type { DeviceMoments, DevicePoint, DeviceProfile } from '@virtio-ts/device-models'
 import { hostile, modelFunction, NetModel, vboxModel } from '@virtio-ts/device-models'
+import { heapDma } from '@virtio-ts/memory/heap'
 import { featureSet, NetFeature } from '@virtio-ts/spec'
 import { VirtioPciDriver } from '@virtio-ts/transport-pci'
 import { afterEach, describe, expect, it, vi } from 'vitest'
@@ -346,6 +347,79 @@ describe('VirtualBox 4.3', () => {
     expect(sent.length).toBe(600)
     await driver.close()
     expect(fn.violations).toEqual([])
+    await fn.close()
+  })
+})
+
+describe('a device that notifies before its own notification returns', () => {
+  it('finds a driver that takes one thing after the other', async () => {
+    const model = new NetModel()
+    const fn = modelFunction(model)
+    const inner = await VirtioPciDriver.attach(fn)
+    const listeners: (() => void)[] = []
+    const transport = new Proxy(inner, {
+      get(target, key) {
+        if (key === 'onUsed') return (index: number, listener: () => void) => (listeners[index] = listener)
+        if (key === 'notify') {
+          return (index: number) => {
+            target.notify(index)
+            for (const listener of listeners) listener?.()
+          }
+        }
+        const value: unknown = Reflect.get(target, key, target)
+        return typeof value === 'function' ? value.bind(target) : value
+      },
+    })
+    const driver = await NetDriver.open(transport, { queueSize: 16, transmitBuffers: 4, watchdog: 0 })
+    let received = 0
+    driver.onReceive(() => {
+      do {
+        // Each one is answered at once, which makes the device notify of both queues in the middle of it.
+        while (driver.receive(() => void (++received && driver.send(new Uint8Array(60))), 4) > 0);
+      } while (driver.armReceive())
+    })
+    let space = 0
+    driver.onTransmitSpace(() => space++)
+    let sent = 0
+    model.onFrame(() => sent++)
+    const frame = new Uint8Array(80)
+    frame.set(driver.mac)
+    for (let i = 0; i < 500; i++) {
+      model.deliver(frame)
+      listeners[0]?.()
+    }
+    expect([received, sent]).toEqual([500, 500])
+    await driver.close()
+    await fn.close()
+  })
+})
+
+describe('opening', () => {
+  it.each([
+    ['buffers that cannot be', { receiveBuffers: 0 }, RangeError],
+    ['a head that is too short', { head: new Uint8Array(100) }, RangeError],
+    ['more memory than there is', { mtu: 9000, transmitBuffers: 256 }, Error],
+  ])('with %s fails, and leaves nothing behind', async (_, options, error) => {
+    const fn = modelFunction(new NetModel({ features: { MTU: false } }), { dma: heapDma(4 * 1024 * 1024) })
+    await expect(NetDriver.open(await VirtioPciDriver.attach(fn), options)).rejects.toBeInstanceOf(error)
+    expect(fn.dma.stats).toMatchObject({ allocatedBytes: 0, quarantinedBytes: 0 })
+    // Nothing holds the device: another driver takes it over.
+    const driver = await NetDriver.open(await VirtioPciDriver.attach(fn), { queueSize: 8 })
+    await driver.close()
+    await fn.close()
+  })
+
+  it('on a configuration that changed since it was looked at fails too', async () => {
+    let reads = 0
+    const changing = profile('config-read', (moment) => {
+      if (moment.offset === 10 && ++reads > 1) moment.value = 40
+    })
+    const fn = modelFunction(new NetModel(), { profile: changing })
+    await expect(NetDriver.open(await VirtioPciDriver.attach(fn))).rejects.toMatchObject({
+      code: 'net.config-invalid',
+      details: { detail: { field: 'mtu', value: 40 } },
+    })
+    expect(fn.dma.stats).toMatchObject({ allocatedBytes: 0, quarantinedBytes: 0 })
     await fn.close()
   })
 })

@@ -317,6 +317,23 @@ describe('the control queue of a hostile device', () => {
     await expect(last).rejects.toMatchObject({ code: 'device.closed' })
   })
 
+  it('that never answers, and never lets go: whoever waits is told all the same', async () => {
+    const { driver, fn, turns } = await bench({
+      profile: hostile([
+        { kind: 'never-complete', queue: 2 },
+        { kind: 'reset-never', after: 1 },
+      ]),
+      attach: { resetTimeout: 20 },
+    })
+    const codes = [driver.setReceiveMode({ promiscuous: true }), driver.setReceiveMode({ promiscuous: true })].map(
+      (command) => command.catch((error) => error.code),
+    )
+    await turns()
+    await expect(driver.close()).rejects.toMatchObject({ code: 'device.reset-timeout' })
+    expect(await Promise.all(codes)).toEqual(['device.closed', 'device.closed'])
+    expect(fn.dma.stats.quarantinedBytes).toBeGreaterThan(0)
+  })
+
   it('that answers too late: the next command goes out with its own memory content', async () => {
     const { driver, model, turns } = await bench({
       profile: hostile({ kind: 'deaf', queue: 2, times: 1 }),

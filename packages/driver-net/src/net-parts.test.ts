@@ -210,6 +210,12 @@ describe('a checksum', () => {
     )
   })
 
+  it('that comes to nothing is written as the other nothing, as UDP takes 0 for none', () => {
+    const bytes = Uint8Array.of(0xff, 0xff, 0, 0)
+    completeChecksum(bytes, 0, 4, 0, 2)
+    expect([...bytes]).toEqual([0xff, 0xff, 0xff, 0xff])
+  })
+
   it('of a frame of 64 KiB of ones does not overflow', () => {
     const bytes = new Uint8Array(65_549).fill(0xff)
     bytes.set([0, 0], 34 + 16)

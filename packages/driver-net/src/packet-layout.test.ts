@@ -88,6 +88,7 @@ describe('rows', () => {
         expect(receive.count).toBeGreaterThan(0)
         expect(small.count).toBeGreaterThan(0)
       }),
+      { numRuns: 1000 },
     )
   })
 

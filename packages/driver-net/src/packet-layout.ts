@@ -115,7 +115,7 @@ function receiveRow(options: PacketLayoutOptions): BufferRow {
 
 function row(offset: number, length: number, count: number): BufferRow {
   let stride = Math.ceil(length / ALIGNMENT) * ALIGNMENT
-  if (Number.isInteger(Math.log2(stride))) stride += ALIGNMENT
+  while (Number.isInteger(Math.log2(stride))) stride += ALIGNMENT
   return { offset, stride, length, count }
 }
 

@@ -454,6 +454,11 @@ describe('a header', () => {
     device.queue.use(LENGTH)
     const seen: number[] = []
     device.path.receive(({ fields, header: checked }) => seen.push(fields.gsoType, checked[NetHeader.GSO_TYPE]!), 1)
+    // What decides about a packet is read once: of the frame every byte, of the header all but the two that choose the way.
+    for (const [at, count] of reads) {
+      const inHeader = (at - 64) % STRIDE
+      expect([at, count]).toEqual([at, inHeader <= NetHeader.GSO_TYPE ? 2 : 1])
+    }
     // Dropped, or passed on as what was held against the frame; never one thing checked and another passed on.
     expect([[], [1, 1]]).toContainEqual(seen)
   })

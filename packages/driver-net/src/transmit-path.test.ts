@@ -269,6 +269,9 @@ describe('the header', () => {
     const { send, last } = bench()
     expect(send(frame, fields({ flags: F_DATA_VALID | F_RSC_INFO }))).toBe(true)
     expect(last()[0]).toBe(0)
+    const incomplete = { flags: F_NEEDS_CSUM | F_DATA_VALID | F_RSC_INFO, csumStart: 34, csumOffset: 16 }
+    expect(send(frame, fields(incomplete))).toBe(true)
+    expect(last()[0]).toBe(F_NEEDS_CSUM)
   })
 })
 

@@ -214,19 +214,18 @@ export class TransmitPath {
   ): NetHeaderFaultCode {
     const bytes = this.#bytes
     const { headerLength, policy } = this.#options
-    const fields = this.#fields
-    let fault: NetHeaderFaultCode
+    // VIRTIO 1.3 § 5.1.6.2.1 "Driver Requirements: Packet Transmission": num_buffers MUST be zero, whatever the owner's header says.
+    // The room for the longer header is there also where the device has the shorter one.
     if (header === undefined) {
-      fields.clear()
-      fault = validateFrameLength(bytes, frame, length, length, policy.maxFrame)
-    } else {
-      if (header instanceof NetHeaderFields) fields.copyFrom(header)
-      else fields.read(header, headerAt)
-      fault = validateTransmitHeader(fields, bytes, frame, length, policy)
+      for (let at = frame - NetHeader.LENGTH; at < frame; at++) bytes[at] = 0
+      return validateFrameLength(bytes, frame, length, length, policy.maxFrame)
     }
+    const fields = this.#fields
+    if (header instanceof NetHeaderFields) fields.copyFrom(header)
+    else fields.read(header, headerAt)
+    const fault = validateTransmitHeader(fields, bytes, frame, length, policy)
     const at = frame - headerLength
     fields.write(bytes, at)
-    // VIRTIO 1.3 § 5.1.6.2.1 "Driver Requirements: Packet Transmission": num_buffers MUST be zero, whatever the owner's header says.
     if (headerLength === NetHeader.LENGTH) {
       bytes[at + NetHeader.NUM_BUFFERS] = 0
       bytes[at + NetHeader.NUM_BUFFERS + 1] = 0

@@ -187,14 +187,17 @@ describe('what cannot be segmented', () => {
     ['a checksum that starts where an untagged frame has it', { ...tcp4, vlanTags: 2 }, tso(tcp4), 'gso-checksum'],
   ])('%s', (_, shape, fields, fault) => expect(judge(fields, buildFrame(shape))).toBe(fault))
 
-  it.each<[string, number, number]>([
-    ['an IPv4 header of 16 bytes', ETHERNET, 0x44],
-    ['version 5', ETHERNET, 0x55],
-    ['a TCP header of 16 bytes', ETHERNET + 20 + 12, 0x40],
-  ])('%s', (_, at, value) => {
-    const frame = buildFrame(tcp4)
+  it.each<[string, number, number, string]>([
+    ['an IPv4 header of 16 bytes', ETHERNET, 0x44, 'gso-protocol'],
+    ['version 5', ETHERNET, 0x55, 'gso-protocol'],
+    ['a TCP header of 16 bytes', ETHERNET + 20 + 12, 0x40, 'gso-headers'],
+    ['a TCP header longer than the packet', ETHERNET + 20 + 12, 0xf0, 'gso-headers'],
+  ])('%s', (_, at, value, fault) => {
+    // Four bytes too early this would be TCP as well, and there is no checksum that would have to be in its place.
+    const frame = buildFrame({ ip: 4, payload: 30 })
+    frame[ETHERNET + 16 + 12] = 0x50
     frame[at] = value
-    expect(judge(tso(tcp4), frame)).toMatch(/^gso-(protocol|headers)$/)
+    expect(judge({ gsoType: GSO_TCPV4, gsoSize: 1448 }, frame)).toBe(fault)
   })
 })
 

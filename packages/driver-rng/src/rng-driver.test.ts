@@ -106,25 +106,52 @@ describe('a device without entropy', () => {
 
 describe('a caller that gives up', () => {
   it('leaves the buffer with the device, and nothing is written for it any more', async () => {
-    const { driver, model } = await bench({
-      model: { source: counting() },
-      profile: hostile({ kind: 'deaf', times: 1 }),
-    })
+    const count = counting()
+    const asked: number[] = []
+    const source = (into: Uint8Array): void => {
+      asked.push(into.length)
+      count(into)
+    }
+    const { driver, model } = await bench({ model: { source }, profile: hostile({ kind: 'deaf', times: 1 }) })
     const stop = new AbortController()
     const impatient = new Uint8Array(32)
     const first = driver.randomFill(impatient, { signal: stop.signal })
-    const second = driver.randomFill(new Uint8Array(32))
+    const second = driver.randomFill(new Uint8Array(16))
     await new Promise((resolve) => setImmediate(resolve))
     stop.abort(new Error('enough'))
     await expect(first).rejects.toThrow('enough')
-    let served = false
-    void second.then(() => (served = true))
     await new Promise((resolve) => setTimeout(resolve, 20))
-    // The one buffer is with the device still: nobody else gets it.
-    expect(served).toBe(false)
+    // The one buffer is with the device still, so that is all it finds.
     model.onNotify(0)
-    expect(await second).toEqual(expected(32, 32))
+    expect(asked).toEqual([32])
+    expect(await second).toEqual(expected(32, 16))
     expect(impatient).toEqual(new Uint8Array(32))
+  })
+
+  it("between the device's answer and its own turn of the event loop gets nothing any more", async () => {
+    const fn = modelFunction(new RngModel())
+    const inner = await VirtioPciDriver.attach(fn)
+    const stop = new AbortController()
+    const transport = new Proxy(inner, {
+      get(target, key) {
+        const value: unknown = Reflect.get(target, key, target)
+        if (key === 'onUsed') {
+          return (index: number, listener: () => void) =>
+            target.onUsed(index, () => {
+              listener()
+              stop.abort(new Error('now'))
+            })
+        }
+        return typeof value === 'function' ? value.bind(target) : value
+      },
+    })
+    const driver = await RngDriver.open(transport)
+    const into = new Uint8Array(64)
+    await expect(driver.randomFill(into, { signal: stop.signal })).rejects.toThrow('now')
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(into).toEqual(new Uint8Array(64))
+    await driver.close()
+    await fn.close()
   })
 
   it('before its turn came has not kept anyone waiting', async () => {
@@ -150,9 +177,30 @@ describe('a caller that gives up', () => {
     await new Promise((resolve) => setImmediate(resolve))
     stop.abort(new Error('enough'))
     await expect(first).rejects.toThrow('enough')
+    // Behind a caller whose turn does not end, giving up takes effect at once.
+    const stopToo = new AbortController()
+    const impatient = driver.randomFill(new Uint8Array(16), { signal: stopToo.signal })
+    stopToo.abort(new Error('enough too'))
+    await expect(impatient).rejects.toThrow('enough too')
     const ends = Promise.allSettled(others)
     await driver.close()
     for (const end of await ends) expect(end).toMatchObject({ status: 'rejected', reason: { code: 'device.closed' } })
+  })
+
+  it('and those behind are rejected when the device does not even let go', async () => {
+    const profile = hostile([{ kind: 'never-complete' }, { kind: 'reset-never', after: 1 }])
+    const fn = modelFunction(new RngModel(), { profile })
+    const driver = await RngDriver.open(await VirtioPciDriver.attach(fn, { resetTimeout: 20 }))
+    const stop = new AbortController()
+    const first = driver.randomFill(new Uint8Array(16), { signal: stop.signal })
+    const second = driver.randomFill(new Uint8Array(16)).catch((error) => error.code)
+    await new Promise((resolve) => setImmediate(resolve))
+    stop.abort(new Error('enough'))
+    await expect(first).rejects.toThrow('enough')
+    await expect(driver.close()).rejects.toMatchObject({ code: 'device.reset-timeout' })
+    expect(await second).toBe('device.closed')
+    expect(fn.dma.stats.quarantinedBytes).toBeGreaterThan(4096)
+    await fn.close()
   })
 
   it('and those behind are rejected when the device is gone', async () => {
