@@ -33,6 +33,8 @@ export interface SessionOptions {
 const drainMilliseconds = 2000
 /** Pauses before each attempt to bring a failed device back; after the last one the session gives up. */
 const recoveryPauses: readonly number[] = [0, 100, 400, 1600, 6400]
+/** A device that has worked this long since its last reset starts with the shortest pause again. */
+const calmMilliseconds = 10_000
 
 /** One device given to the OS as one TAP interface, until stopped or until either of them is gone. */
 export class NetSession implements Observable {
@@ -48,6 +50,8 @@ export class NetSession implements Observable {
   #driver!: NetDriver
   #loop!: TapLoop
   #state: SessionDescription['state'] = 'running'
+  #attempts = 0
+  #runningSince = 0
   #stopping: Promise<void> | undefined
   #end!: (reason: Error) => void
   /** Resolves with the reason when the session cannot go on; `stop` is still the caller's to call. */
@@ -159,6 +163,9 @@ export class NetSession implements Observable {
       this.#loop = new TapLoop(driver, queue, fromDevice, toDevice, poll)
       this.#listen(driver)
       this.#loop.start()
+      this.#runningSince = performance.now()
+      // Last: a fault that came meanwhile is told now, to a session that is complete.
+      driver.on('fault', (reason) => void this.#recover(reason))
     } catch (error) {
       await driver.close()
       throw error
@@ -175,7 +182,6 @@ export class NetSession implements Observable {
       // A device that refuses the acknowledgement asks again, or says so by a fault.
       driver.acknowledgeAnnounce().catch(() => {})
     })
-    driver.on('fault', (reason) => void this.#recover(reason))
   }
 
   /** A device that is gone ends the session; one that failed is reset and brought up again. */
@@ -187,8 +193,9 @@ export class NetSession implements Observable {
     if (reason.code === 'device.gone') return this.#end(reason)
     this.#tap.setCarrier(false)
     let last: unknown = reason
-    for (const pause of recoveryPauses) {
-      await sleep(pause)
+    if (performance.now() - this.#runningSince > calmMilliseconds) this.#attempts = 0
+    while (this.#attempts < recoveryPauses.length) {
+      await sleep(recoveryPauses[this.#attempts++])
       if (this.#stopping) return
       try {
         await this.#driver.close()

@@ -15,6 +15,7 @@ export class TapLoop {
   readonly #polled: boolean
   #unwatch: (() => void) | undefined
   #receiving = false
+  #draining = false
   #stopped = false
 
   constructor(driver: NetDriver, tap: TapQueue, fromDevice: FromDevice, toDevice: ToDevice, polled: boolean) {
@@ -33,15 +34,20 @@ export class TapLoop {
     this.#receive()
   }
 
-  /** Stops taking frames from the TAP: what is in the ring drains. */
+  /** Takes no more frames from the TAP, for good: what is in the ring drains, and what arrives is still passed on. */
   stopTransmit(): void {
-    this.#unwatch?.()
-    this.#unwatch = undefined
+    this.#draining = true
+    this.#leaveTap()
   }
 
   stop(): void {
     this.#stopped = true
     this.stopTransmit()
+  }
+
+  #leaveTap(): void {
+    this.#unwatch?.()
+    this.#unwatch = undefined
   }
 
   #receive(): void {
@@ -56,10 +62,10 @@ export class TapLoop {
   }
 
   #watchTap(): void {
-    if (this.#stopped || this.#unwatch) return
+    if (this.#draining || this.#unwatch) return
     this.#unwatch = this.#tap.onReadable(() => {
       // A level-triggered watch on a TAP nobody reads would spin: it is taken off until the ring has room again.
-      if (this.#toDevice.turn() === 'full') this.stopTransmit()
+      if (this.#toDevice.turn() === 'full') this.#leaveTap()
     })
   }
 
@@ -67,7 +73,7 @@ export class TapLoop {
     if (this.#stopped) return
     this.#driver.poll()
     this.#fromDevice.turn()
-    this.#toDevice.turn()
+    if (!this.#draining) this.#toDevice.turn()
     setImmediate(() => this.#poll())
   }
 }
