@@ -15,7 +15,9 @@ export {
   type ReservedFeatureName,
 } from './features.ts'
 export { NetConfig, NetControl, NetFeature, type NetFeatureName, NetHeader, netFeatureDependencies } from './net.ts'
+export { PackedRing, packedRingLayout } from './packed-ring.ts'
 export { CommonConfig, LegacyConfig, PciCapabilityType, VirtioPci } from './pci.ts'
-export { type QueueLayout, SplitRing, splitRingLayout } from './split-ring.ts'
+export type { QueueLayout } from './queue-layout.ts'
+export { SplitRing, splitRingLayout } from './split-ring.ts'
 export { DeviceStatus } from './status.ts'
 export { isVirtioError, VirtioError, type VirtioErrorDetails } from './virtio-error.ts'

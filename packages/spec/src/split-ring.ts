@@ -1,3 +1,5 @@
+import { alignUp, type QueueLayout } from './queue-layout.ts'
+
 /**
  * Layout of a split virtqueue in memory: sizes and offsets in bytes.
  * @see VIRTIO 1.3 § 2.7 "Split Virtqueues"
@@ -21,20 +23,6 @@ export const SplitRing = {
   USED_F_NO_NOTIFY: 1,
   MAX_SIZE: 32768,
 } as const
-
-/** Where the three areas of a virtqueue lie, as offsets into one stretch of memory, and how much each takes. */
-export interface QueueLayout {
-  readonly descriptorArea: number
-  readonly driverArea: number
-  readonly deviceArea: number
-  readonly descriptorAreaLength: number
-  readonly driverAreaLength: number
-  readonly deviceAreaLength: number
-  readonly length: number
-  readonly alignment: number
-}
-
-const alignUp = (value: number, alignment: number): number => Math.ceil(value / alignment) * alignment
 
 /**
  * @param size number of descriptors, a power of two up to 32768

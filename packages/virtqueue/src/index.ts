@@ -11,6 +11,8 @@
  * @packageDocumentation
  */
 export { ChainBuilder } from './chain-builder.ts'
+export { PackedVirtqueue } from './packed-virtqueue.ts'
+export type { PackedVirtqueueOptions } from './packed-virtqueue-options.ts'
 export {
   type RequestBuffer,
   type RequestChain,
@@ -20,4 +22,11 @@ export {
 } from './request-queue.ts'
 export { SplitVirtqueue } from './split-virtqueue.ts'
 export type { SplitVirtqueueOptions } from './split-virtqueue-options.ts'
-export { type QueueAddresses, type UsedBatch, usedBatch, type Virtqueue, type VirtqueueStats } from './virtqueue.ts'
+export {
+  type OwnedVirtqueue,
+  type QueueAddresses,
+  type UsedBatch,
+  usedBatch,
+  type Virtqueue,
+  type VirtqueueStats,
+} from './virtqueue.ts'

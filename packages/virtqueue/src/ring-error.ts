@@ -23,13 +23,14 @@ const stopped = 'The queue is stopped: reset the device.'
 /** What happened and what to do. */
 const messages: Readonly<Record<RingErrorCode, (detail: Numbers) => string>> = {
   'ring.id-range': ({ id, size }) => `the device returned id ${id}, the ring has ${size} descriptors. ${stopped}`,
-  'ring.not-head': ({ id }) => `the device returned id ${id}, no chain it holds begins there. ${stopped}`,
+  'ring.not-head': ({ id }) => `the device returned id ${id}, no chain it holds has that id. ${stopped}`,
   'ring.idx-jump': ({ jump, outstanding }) =>
     `the device moved the used idx by ${jump} while it held ${outstanding} chains. ${stopped}`,
   'ring.length': ({ id, written, capacity }) =>
     `the device claims to have written ${written} bytes to chain ${id}, which has room for ${capacity}. ${stopped} ` +
     `For a device known to be careless: trust 'tolerant'.`,
-  'ring.size': ({ size }) => `a split ring cannot have ${size} descriptors. Ask for a power of two up to 32768.`,
+  'ring.size': ({ size }) =>
+    `a ring cannot have ${size} descriptors. Ask for 1 to 32768, for a split ring a power of two.`,
   'ring.released': () => 'its memory was given back. Initialise the device again for a new queue.',
 }
 

@@ -1,6 +1,7 @@
-import type { DeviceAddress, DmaAllocator, DmaRegion } from '@virtio-ts/memory'
+import type { DeviceAddress, DmaAllocator } from '@virtio-ts/memory'
 import { SplitRing, splitRingLayout } from '@virtio-ts/spec'
 import { DeviceArea } from './device-area.ts'
+import { RingRegions } from './ring-regions.ts'
 import type { QueueAddresses } from './virtqueue.ts'
 
 export interface SplitRingMemoryOptions {
@@ -23,17 +24,16 @@ export class SplitRingMemory {
   /** The indirect tables one after the other, as words. Written only. */
   readonly tables: Uint32Array
   readonly tablesAddress: number
-  readonly #allocator: DmaAllocator
-  readonly #regions: DmaRegion[] = []
+  readonly #regions: RingRegions
   readonly #size: number
   readonly #deviceAreaFields: Uint16Array
 
   /** @throws DmaError `memory.exhausted`, with nothing left allocated */
   constructor({ allocator, size, legacy, tableCapacity, mapDeviceArea }: SplitRingMemoryOptions) {
-    this.#allocator = allocator
+    this.#regions = new RingRegions(allocator)
     this.#size = size
     const layout = splitRingLayout(size, legacy)
-    const ring = this.#allocate(layout.length, layout.alignment)
+    const ring = this.#regions.allocate(layout.length, layout.alignment)
     const { buffer, byteOffset } = ring.bytes
     this.descriptors = new Uint32Array(buffer, byteOffset, layout.descriptorAreaLength >> 2)
     this.driverArea = new Uint16Array(buffer, byteOffset + layout.driverArea, layout.driverAreaLength >> 1)
@@ -47,7 +47,7 @@ export class SplitRingMemory {
       deviceArea: (ring.deviceAddress + layout.deviceArea) as DeviceAddress,
     }
     const tablesLength = size * tableCapacity * SplitRing.DESCRIPTOR_SIZE
-    const tables = tablesLength === 0 ? undefined : this.#allocate(tablesLength, 64)
+    const tables = tablesLength === 0 ? undefined : this.#regions.allocate(tablesLength, 64)
     this.tablesAddress = tables?.deviceAddress ?? 0
     this.tables = tables
       ? new Uint32Array(tables.bytes.buffer, tables.bytes.byteOffset, tablesLength >> 2)
@@ -60,30 +60,17 @@ export class SplitRingMemory {
    * @see VIRTIO 1.3 § 2.7.10.1 "Driver Requirements: Available Buffer Notification Suppression"
    */
   initialize(startIndex: number): void {
-    for (const region of this.#regions) region.bytes.fill(0)
+    this.#regions.clear()
     this.#deviceAreaFields[SplitRing.USED_IDX >> 1] = startIndex
     this.driverArea[(SplitRing.AVAIL_RING >> 1) + this.#size] = startIndex
     Atomics.store(this.driverArea, SplitRing.AVAIL_IDX >> 1, startIndex)
   }
 
   free(): void {
-    for (const region of this.#regions.splice(0)) this.#allocator.free(region)
+    this.#regions.free()
   }
 
   quarantine(): void {
-    for (const region of this.#regions.splice(0)) this.#allocator.quarantine(region)
-  }
-
-  #allocate(length: number, alignment: number): DmaRegion {
-    try {
-      const region = this.#allocator.allocate(length, alignment)
-      this.#regions.push(region)
-      if (region.bytes.byteOffset % 4 !== 0)
-        throw new RangeError('memory of a ring must begin on a multiple of 4 bytes')
-      return region
-    } catch (error) {
-      this.free()
-      throw error
-    }
+    this.#regions.quarantine()
   }
 }

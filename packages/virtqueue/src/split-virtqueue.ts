@@ -8,7 +8,7 @@ import { needEvent } from './need-event.ts'
 import { type RingOrigin, ringError } from './ring-error.ts'
 import { SplitRingMemory } from './split-ring-memory.ts'
 import type { SplitVirtqueueOptions } from './split-virtqueue-options.ts'
-import type { QueueAddresses, UsedBatch, Virtqueue, VirtqueueStats } from './virtqueue.ts'
+import type { OwnedVirtqueue, QueueAddresses, UsedBatch, VirtqueueStats } from './virtqueue.ts'
 import { writeDescriptor } from './write-descriptor.ts'
 
 // Positions in the driver area, in 16-bit fields; used_event follows the ring.
@@ -39,7 +39,7 @@ const CLAMPED = 4
  * written, never read back, as a device can scribble over them; the device area is read through `DeviceArea`, each field once.
  * @see VIRTIO 1.3 § 2.7 "Split Virtqueues"
  */
-export class SplitVirtqueue implements Virtqueue {
+export class SplitVirtqueue implements OwnedVirtqueue {
   readonly index: number
   readonly size: number
   readonly addresses: QueueAddresses
@@ -289,13 +289,6 @@ export class SplitVirtqueue implements Virtqueue {
     if (this.#broken !== undefined) callListener(listener, this.#broken)
   }
 
-  /**
-   * Takes every buffer back and starts afresh on the same memory. Only after the device has confirmed its reset, or the
-   * reset of this queue: until then it may still write.
-   * @returns cookies of the chains that the device never returned: their buffers are the driver's again
-   * @throws VirtioError `ring.released` after `release` or `quarantine`
-   * @see VIRTIO 1.3 § 2.6.1.1.2 "Driver Requirements: Virtqueue Reset"
-   */
   reset(): Int32Array {
     if (this.#released) throw ringError('ring.released', this.#origin)
     const cookies: number[] = []
@@ -307,12 +300,10 @@ export class SplitVirtqueue implements Virtqueue {
     return Int32Array.from(cookies)
   }
 
-  /** Gives the memory back: only after a confirmed reset. The queue is of no use afterwards. Idempotent. */
   release(): void {
     if (this.#retire()) this.#memory.free()
   }
 
-  /** Sets the memory aside for ever, since the reset was not confirmed and the device may still write. Idempotent. */
   quarantine(): void {
     if (this.#retire()) this.#memory.quarantine()
   }

@@ -96,3 +96,19 @@ export interface Virtqueue {
    */
   onBroken(listener: (reason: VirtioError) => void): void
 }
+
+/** A virtqueue and its memory, for whoever sets it up and takes it down. */
+export interface OwnedVirtqueue extends Virtqueue {
+  /**
+   * Takes every buffer back and starts afresh on the same memory. Only after the device has confirmed its reset, or the
+   * reset of this queue: until then it may still write.
+   * @returns cookies of the chains that the device never returned: their buffers are the driver's again
+   * @throws VirtioError `ring.released` after `release` or `quarantine`
+   * @see VIRTIO 1.3 § 2.6.1.1.2 "Driver Requirements: Virtqueue Reset"
+   */
+  reset(): Int32Array
+  /** Gives the memory back: only after a confirmed reset. The queue is of no use afterwards. Idempotent. */
+  release(): void
+  /** Sets the memory aside for ever, since the reset was not confirmed and the device may still write. Idempotent. */
+  quarantine(): void
+}
