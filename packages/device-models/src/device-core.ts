@@ -4,6 +4,8 @@ import type { DeviceMemory } from './device-memory.ts'
 import type { DeviceHost, DeviceModel } from './device-model.ts'
 import type { DeviceMoments, DevicePoint, DeviceProfile } from './device-profile.ts'
 import { DeviceQueue } from './device-queue.ts'
+import { DevicePackedRing } from './device-packed-ring.ts'
+import type { DeviceRing, DeviceRingOptions, RingAddresses } from './device-ring.ts'
 import { DeviceSplitRing } from './device-split-ring.ts'
 import { brokenDependencies } from './feature-judgement.ts'
 import { Rules, type SpecClause } from './rules.ts'
@@ -207,7 +209,7 @@ export class DeviceCore implements DeviceHost {
     this.config.write(offset, width, value, legacy)
   }
 
-  ring(index: number): DeviceSplitRing | undefined {
+  ring(index: number): DeviceRing | undefined {
     const queue = this.queues[index]
     if (!queue?.enabled) return undefined
     // VIRTIO 1.3 § 3.1.2 "Legacy Interface: Device Initialization": a legacy driver may use the device before DRIVER_OK.
@@ -217,22 +219,25 @@ export class DeviceCore implements DeviceHost {
     return queue.ring
   }
 
-  #makeRing(queue: DeviceQueue): DeviceSplitRing | undefined {
+  #makeRing(queue: DeviceQueue): DeviceRing | undefined {
     const accepted = this.#accepted
     try {
-      return new DeviceSplitRing({
+      const options: DeviceRingOptions = {
         memory: this.memory,
         size: queue.size,
         queue: queue.index,
-        ...(queue.legacyPage === 0 ? queue : DeviceSplitRing.legacyAddresses(queue.legacyPage * 4096, queue.size)),
+        ...(queue.legacyPage === 0
+          ? areasOf(queue)
+          : DeviceSplitRing.legacyAddresses(queue.legacyPage * 4096, queue.size)),
         eventIndex: hasFeature(accepted, ReservedFeature.EVENT_IDX),
         indirect: hasFeature(accepted, ReservedFeature.INDIRECT_DESC),
-        notifyOnEmpty: hasFeature(accepted, ReservedFeature.NOTIFY_ON_EMPTY),
         notify: () => this.#options.bus.used(queue),
         onBroken: (reason) => this.needsReset(reason),
         profile: this.profile,
         device: this,
-      })
+      }
+      if (hasFeature(accepted, ReservedFeature.RING_PACKED)) return new DevicePackedRing(options)
+      return new DeviceSplitRing({ ...options, notifyOnEmpty: hasFeature(accepted, ReservedFeature.NOTIFY_ON_EMPTY) })
     } catch (error) {
       if (!(error instanceof RangeError)) throw error
       queue.enabled = false
@@ -298,4 +303,8 @@ export class DeviceCore implements DeviceHost {
     this.#pending.clear()
     for (const queue of this.queues) queue.stop()
   }
+}
+
+function areasOf({ descriptorArea, driverArea, deviceArea }: DeviceQueue): RingAddresses {
+  return { descriptorArea, driverArea, deviceArea }
 }

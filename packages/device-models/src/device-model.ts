@@ -1,6 +1,6 @@
 import type { DeviceTypeId, FeatureBit, FeatureDependency } from '@virtio-ts/spec'
 import type { DeviceMoments, DevicePoint, DeviceProfile } from './device-profile.ts'
-import type { DeviceSplitRing } from './device-split-ring.ts'
+import type { DeviceRing } from './device-ring.ts'
 import type { SpecClause } from './rules.ts'
 
 /** A field of a device's configuration space, in bytes; with `count` a row of them. */
@@ -23,7 +23,7 @@ export interface DeviceHost {
   readonly driverOk: boolean
   readonly profile: DeviceProfile
   /** The queue's ring, or undefined when the driver did not set it up or the device may not use it now. */
-  ring(queue: number): DeviceSplitRing | undefined
+  ring(queue: number): DeviceRing | undefined
   /**
    * The model has changed its `config` bytes.
    * @param notify whether the driver is told by a configuration change notification

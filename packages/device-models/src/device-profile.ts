@@ -1,6 +1,7 @@
 import type { DescriptorChain } from './descriptor-chain.ts'
 import type { DeviceCore } from './device-core.ts'
-import type { DeviceSplitRing, UsedElement } from './device-split-ring.ts'
+import type { DeviceRing, UsedElement } from './device-ring.ts'
+import type { DeviceSplitRing } from './device-split-ring.ts'
 import type { FunctionPlan } from './pci/function-plan.ts'
 
 /**
@@ -47,8 +48,8 @@ export interface DeviceMoments {
   /** An available buffer notification has arrived. */
   notify: { readonly queue: number; ignored: boolean }
   /** Used elements are about to be written: what is in `elements` then is. */
-  used: { readonly ring: DeviceSplitRing; readonly elements: UsedElement[] }
-  /** The used ring's index is about to be written. */
+  used: { readonly ring: DeviceRing; readonly elements: UsedElement[] }
+  /** The used ring's index is about to be written: a packed ring has none. */
   publish: { readonly ring: DeviceSplitRing; readonly previous: number; index: number }
   /** An interrupt is about to be raised, `times` times; `queue` is -1 for configuration changes. */
   interrupt: { readonly queue: number; times: number }
@@ -63,7 +64,7 @@ export interface DeviceMoments {
   }
   /** A network device has written a packet: header and frame lie in the buffers, `written` is told to the driver, buffer by buffer. */
   receive: {
-    readonly ring: DeviceSplitRing
+    readonly ring: DeviceRing
     readonly chains: readonly DescriptorChain[]
     readonly headerLength: number
     readonly written: number[]

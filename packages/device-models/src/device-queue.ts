@@ -1,5 +1,5 @@
 import { VirtioPci } from '@virtio-ts/spec'
-import type { DeviceSplitRing } from './device-split-ring.ts'
+import type { DeviceRing } from './device-ring.ts'
 
 /** One virtqueue's registers, as the driver has set them. */
 export class DeviceQueue {
@@ -16,7 +16,7 @@ export class DeviceQueue {
   vector: number = VirtioPci.NO_VECTOR
   /** Reads as 1 in queue_reset until the reset is done. */
   resetting = false
-  ring: DeviceSplitRing | undefined
+  ring: DeviceRing | undefined
 
   constructor(index: number, maximum: number) {
     this.index = index

@@ -1,41 +1,14 @@
 import { SplitRing } from '@virtio-ts/spec'
 import { BrokenChain, ChainReader } from './chain-reader.ts'
 import type { DescriptorChain } from './descriptor-chain.ts'
-import type { DeviceCore } from './device-core.ts'
-import type { DeviceMemory } from './device-memory.ts'
-import type { DeviceProfile } from './device-profile.ts'
+import type { DeviceRing, DeviceRingOptions, RingAddresses, UsedElement } from './device-ring.ts'
 import { passesEvent } from './event-index.ts'
 import { Rules, type SpecClause } from './rules.ts'
 
-export interface UsedElement {
-  id: number
-  length: number
-}
-
-/** Where the parts of a virtqueue lie, as the driver told: device addresses. */
-export interface RingAddresses {
-  readonly descriptorArea: number
-  readonly driverArea: number
-  readonly deviceArea: number
-}
-
-export interface DeviceSplitRingOptions extends RingAddresses {
-  readonly memory: DeviceMemory
-  /** Queue size: a power of two. */
-  readonly size: number
-  /** Index of the queue, for messages. */
-  readonly queue?: number
-  readonly eventIndex?: boolean
-  readonly indirect?: boolean
+export interface DeviceSplitRingOptions extends DeviceRingOptions {
   readonly notifyOnEmpty?: boolean
   /** Where both free-running indexes begin. @defaultValue 0, as after every reset; other values are for tests near the wrap */
   readonly startIndex?: number
-  /** Sends a used buffer notification. */
-  readonly notify?: () => void
-  /** Called once when the driver left the ring in a state that the device cannot go on with. */
-  readonly onBroken?: (reason: string) => void
-  readonly profile?: DeviceProfile | undefined
-  readonly device?: DeviceCore | undefined
 }
 
 const HEADER = SplitRing.AVAIL_RING
@@ -44,10 +17,9 @@ const HEADER = SplitRing.AVAIL_RING
  * The device half of a split virtqueue, written from the specification alone.
  * @see VIRTIO 1.3 § 2.7 "Split Virtqueues"
  */
-export class DeviceSplitRing {
+export class DeviceSplitRing implements DeviceRing {
   readonly size: number
   readonly queue: number
-  /** The three parts as the device sees them: for profiles that damage them, and for tests. */
   readonly descriptorArea: Uint8Array
   readonly driverArea: Uint8Array
   readonly deviceArea: Uint8Array
@@ -100,7 +72,6 @@ export class DeviceSplitRing {
     return { descriptorArea: address, driverArea, deviceArea: Math.ceil(end / 4096) * 4096 }
   }
 
-  /** Why the device gave this queue up, if it did. */
   get broken(): string | undefined {
     return this.#broken
   }
@@ -115,7 +86,6 @@ export class DeviceSplitRing {
     return this.#usedIndex
   }
 
-  /** Buffers made available and not yet taken; 0 for a ring that is broken or stopped. */
   get available(): number {
     if (this.#stopped || this.#broken !== undefined || !this.#reachable()) return 0
     const count = (this.#availableIndex() - this.#takenIndex) & 0xffff
@@ -127,7 +97,6 @@ export class DeviceSplitRing {
     return 0
   }
 
-  /** Takes the next available buffer; undefined when there is none. */
   take(): DescriptorChain | undefined {
     if (this.available === 0) return undefined
     this.#checkFlags()
@@ -144,23 +113,17 @@ export class DeviceSplitRing {
     }
   }
 
-  /** Puts back the buffers taken last, the latest first: as if they had never been taken. */
   untake(chains: readonly DescriptorChain[]): void {
     for (const chain of chains) this.#reader.release(chain)
     this.#takenIndex = (this.#takenIndex - chains.length) & 0xffff
   }
 
-  /**
-   * Fills in a used element. The driver sees it after `flush`.
-   * @param written bytes written into the device-writable part, from its beginning
-   */
   push(chain: DescriptorChain, written: number): void {
     if (this.#stopped) return
     this.#reader.release(chain)
     this.#filled.push({ id: chain.head, length: written })
   }
 
-  /** Lets the driver see what was pushed, and notifies it unless it asked not to be. @returns whether it was notified */
   flush(): boolean {
     if (this.#stopped || this.#filled.length === 0 || this.#broken !== undefined) return false
     const { profile, device } = this.#options
@@ -180,21 +143,15 @@ export class DeviceSplitRing {
     return true
   }
 
-  /** `push` and `flush` in one. */
   use(chain: DescriptorChain, written: number): void {
     this.push(chain, written)
     this.flush()
   }
 
-  /**
-   * Lets go of the memory for good, because the device or the queue was reset: whoever still works with this ring takes nothing more and
-   * writes nothing.
-   */
   stop(): void {
     this.#stopped = true
   }
 
-  /** Writes over the descriptor table, as no device may. */
   scribble(value: (offset: number) => number): void {
     this.descriptorArea.forEach((_, offset) => {
       this.descriptorArea[offset] = value(offset)
@@ -202,17 +159,12 @@ export class DeviceSplitRing {
     this.#reader.remember()
   }
 
-  /** Tells the driver that the device looks at the ring by itself: notifications are not needed. */
   suppressNotifications(): void {
     if (this.#stopped) return
     // With the event index, leaving it behind is how a device says so: flags stay 0.
     if (!this.#options.eventIndex) this.#device.setUint16(SplitRing.USED_FLAGS, SplitRing.USED_F_NO_NOTIFY, true)
   }
 
-  /**
-   * Asks for a notification of the next buffer the driver makes available.
-   * @returns true while buffers are waiting: one may have come in the meantime, go on taking
-   */
   requestNotifications(): boolean {
     if (this.#stopped) return false
     // The entry behind the newest: a device that waits for more than there is has seen those before it.

@@ -9,12 +9,9 @@ export { DeviceMemory, type DeviceMemoryOptions, type MemoryBlock } from './devi
 export type { ConfigField, DeviceHost, DeviceModel } from './device-model.ts'
 export type { DeviceMoments, DevicePoint, DeviceProfile } from './device-profile.ts'
 export { DeviceQueue } from './device-queue.ts'
-export {
-  DeviceSplitRing,
-  type DeviceSplitRingOptions,
-  type RingAddresses,
-  type UsedElement,
-} from './device-split-ring.ts'
+export { DevicePackedRing } from './device-packed-ring.ts'
+export type { DeviceRing, DeviceRingOptions, RingAddresses, UsedElement } from './device-ring.ts'
+export { DeviceSplitRing, type DeviceSplitRingOptions } from './device-split-ring.ts'
 export { passesEvent } from './event-index.ts'
 export type { NetCounters } from './net/net-counters.ts'
 export { encodeNetHeader, type NetPacketHeader, netHeaderLength, parseNetHeader } from './net/net-header.ts'

@@ -1,7 +1,7 @@
 import { hasFeature, NetFeature, NetHeader } from '@virtio-ts/spec'
 import type { DescriptorChain } from '../descriptor-chain.ts'
 import type { DeviceHost } from '../device-model.ts'
-import type { DeviceSplitRing } from '../device-split-ring.ts'
+import type { DeviceRing } from '../device-ring.ts'
 import { completeChecksum, toWire } from '../packet/segmentation.ts'
 import { Rules } from '../rules.ts'
 import { encodeNetHeader, type NetPacketHeader, netHeaderLength, PLAIN_HEADER } from './net-header.ts'
@@ -131,7 +131,7 @@ export class ReceivePath {
     return completed ? [{ frame: completed, header: PLAIN_HEADER }] : []
   }
 
-  #write(ring: DeviceSplitRing, { frame, header }: Packet): Delivery {
+  #write(ring: DeviceRing, { frame, header }: Packet): Delivery {
     const { host, counters } = this.#state
     if (!host) return 'dropped'
     const headerLength = netHeaderLength(host.features)
@@ -170,7 +170,7 @@ export class ReceivePath {
   }
 
   /** Takes buffers until the packet fits; one only where the driver cannot merge. */
-  #gather(ring: DeviceSplitRing, length: number, mergeable: boolean): DescriptorChain[] {
+  #gather(ring: DeviceRing, length: number, mergeable: boolean): DescriptorChain[] {
     const chains: DescriptorChain[] = []
     let room = 0
     while (room < length && (mergeable || chains.length === 0)) {

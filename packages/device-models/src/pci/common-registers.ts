@@ -195,10 +195,14 @@ function resize(core: DeviceCore, queue: DeviceQueue | undefined, requested: num
   if (!queue) return
   const { index, maximum } = queue
   const power = requested > 0 && (requested & (requested - 1)) === 0
-  if (!power) core.violation(Rules.COMMON_CONFIG, `queue_size ${requested} of queue ${index} is not a power of 2`)
+  const packed = hasFeature(core.features, ReservedFeature.RING_PACKED)
+  const fits = packed ? requested > 0 : power
+  if (packed && requested === 0) core.violation(Rules.COMMON_CONFIG, `queue_size 0 of queue ${index} with RING_PACKED`)
+  if (!packed && !power)
+    core.violation(Rules.COMMON_CONFIG, `queue_size ${requested} of queue ${index} is not a power of 2`)
   if (requested > maximum)
     core.violation(Rules.COMMON_CONFIG, `queue_size ${requested} of queue ${index} is more than the maximum ${maximum}`)
-  const moment = { queue: index, requested, maximum, accepted: power && requested <= 32768 ? requested : queue.size }
+  const moment = { queue: index, requested, maximum, accepted: fits && requested <= 32768 ? requested : queue.size }
   core.show('queue-resize', moment)
   queue.size = moment.accepted
 }
