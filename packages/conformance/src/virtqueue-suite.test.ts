@@ -1,6 +1,7 @@
 import { DeviceMemory } from '@virtio-ts/device-models'
 import { heapDma } from '@virtio-ts/memory/heap'
-import { SplitVirtqueue } from '@virtio-ts/virtqueue'
+import { PackedVirtqueue, SplitVirtqueue } from '@virtio-ts/virtqueue'
+import { PackedDeviceSide } from './packed-device-side.ts'
 import { SplitDeviceSide } from './split-device-side.ts'
 import { virtqueueSuite } from './virtqueue-suite.ts'
 
@@ -29,3 +30,22 @@ for (const [legacy, startIndex] of [
     },
   })
 }
+
+virtqueueSuite('packed', {
+  sizes: [3, 5, 7, 256],
+  create({ size, indirect, eventIdx, trust }) {
+    const dma = heapDma(1 << 17)
+    const queue = new PackedVirtqueue({
+      index: 0,
+      size,
+      allocator: dma,
+      indirect,
+      eventIdx,
+      trust,
+      notify: () => deviceSide.notified(),
+    })
+    const memory = DeviceMemory.of(dma)
+    const deviceSide = new PackedDeviceSide({ memory, size, indirect, eventIdx, ...queue.addresses })
+    return { queue, deviceSide, dma, close: () => queue.release() }
+  },
+})

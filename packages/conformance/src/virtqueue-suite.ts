@@ -6,7 +6,7 @@ import type { AvailableChain, DeviceSide } from './device-side.ts'
 
 /** The queue a test asks for. */
 export interface VirtqueueSetup {
-  /** Number of descriptors: a power of two. */
+  /** Number of descriptors: a power of two, or one of the suite's `sizes`. */
   readonly size: number
   readonly indirect: boolean
   readonly eventIdx: boolean
@@ -24,6 +24,8 @@ export interface VirtqueueUnderTest {
 export interface VirtqueueSuiteOptions {
   /** Makes a queue with notifications of used buffers asked for, and a device side that wants notifications. */
   create(setup: VirtqueueSetup): VirtqueueUnderTest
+  /** Other sizes, from 2 on, at which a queue fills and goes round. @defaultValue none */
+  readonly sizes?: readonly number[]
 }
 
 /** The `Virtqueue` contract as tests: the same for every ring format, with any device on the other side. */
@@ -42,8 +44,15 @@ export function virtqueueSuite(name: string, options: VirtqueueSuiteOptions): vo
         }
         supply(bench)
         use(bench)
+        fill(bench, 4)
+        longest(bench, 8)
+        for (const size of options.sizes ?? []) {
+          fill(bench, size)
+          longest(bench, size)
+          if (indirect === eventIdx) longRun(bench, size)
+        }
         // It takes a while, and depends on neither feature.
-        if (indirect === eventIdx) longRun(bench)
+        if (indirect === eventIdx) longRun(bench, 8)
         notifications(bench, eventIdx)
         violations(bench)
       })
@@ -81,12 +90,14 @@ function supply(bench: MakeBench): void {
     expect(device.takeAvailable()).toEqual([])
     expect(queue.inFlight).toBe(3)
   })
+}
 
-  it('takes chains until it is full, and again as soon as one came back', () => {
-    const test = bench({ size: 4 })
+function fill(bench: MakeBench, size: number): void {
+  it(`takes chains until it is full, and again as soon as one came back: ${size} descriptors`, () => {
+    const test = bench({ size })
     const { queue, device, address } = test
-    for (let i = 0; i < 4; i++) {
-      expect(queue.free).toBe(4 - i)
+    for (let i = 0; i < size; i++) {
+      expect(queue.free).toBe(size - i)
       expect(queue.addWritable(address, 64, i)).toBe(true)
     }
     expect(queue.addWritable(address, 64, 9)).toBe(false)
@@ -98,9 +109,11 @@ function supply(bench: MakeBench): void {
     expect(queue.addReadable(address, 64, 9)).toBe(true)
     expect(queue.addReadable(address, 64, 9)).toBe(false)
   })
+}
 
-  it('takes chains of up to maxChain buffers, and no longer ones', () => {
-    const { queue, device, address } = bench()
+function longest(bench: MakeBench, size: number): void {
+  it(`takes chains of up to maxChain buffers, and no longer ones: ${size} descriptors`, () => {
+    const { queue, device, address } = bench({ size })
     const chain = new ChainBuilder(queue.maxChain + 1)
     for (let i = 0; i < queue.maxChain; i++) chain.addReadable(address, 1 + i)
     expect(queue.addChain(chain, 0)).toBe(true)
@@ -143,12 +156,12 @@ function use(bench: MakeBench): void {
   })
 }
 
-function longRun(bench: MakeBench): void {
-  it('goes on for more than 65536 chains', () => {
-    const test = bench()
+function longRun(bench: MakeBench, size: number): void {
+  it(`goes on for more than 65536 chains: ${size} descriptors`, () => {
+    const test = bench({ size })
     const { queue, device, address } = test
     const chain = new ChainBuilder(2).addReadable(address, 4).addWritable(address, 64)
-    const batch = usedBatch(8)
+    const batch = usedBatch(size)
     let wrong = 0
     let sent = 0
     while (sent < 70_000) {
@@ -164,7 +177,7 @@ function longRun(bench: MakeBench): void {
       const cookies = [...batch.cookies.subarray(0, count)].sort((a, b) => a - b)
       if (cookies.some((cookie, i) => cookie !== first + i)) wrong++
     }
-    expect([wrong, queue.broken, queue.inFlight, queue.free]).toEqual([0, undefined, 0, 8])
+    expect([wrong, queue.broken, queue.inFlight, queue.free]).toEqual([0, undefined, 0, size])
   })
 }
 
