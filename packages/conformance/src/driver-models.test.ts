@@ -29,6 +29,7 @@ const interfaces: readonly (readonly [string, ModelFunctionOptions, AttachOption
   ['transitional', { interface: 'transitional' }, {}],
   ['transitional, by its legacy interface', { interface: 'transitional' }, { interface: 'legacy' }],
   ['modern, deferred', { execution: 'deferred' }, {}],
+  ['packed', { ringFeatures: { RING_PACKED: true } }, {}],
 ]
 
 for (const [name, on, by] of interfaces) {
@@ -50,6 +51,14 @@ for (const [name, on, by] of interfaces) {
     rounds,
   })
 }
+
+driverSuite<RngDriver>('rng on a packed model with a queue of 7', {
+  spec: rngSpec,
+  attach: () => attach(modelFunction(new RngModel({ queueSize: 7 }), { ringFeatures: { RING_PACKED: true } })),
+  open: (transport, options) => RngDriver.open(transport, options),
+  use: fill,
+  rounds: 10,
+})
 
 for (const version of ['4.3', '7'] as const) {
   driverSuite<NetDriver>(`net on VirtualBox ${version}`, {

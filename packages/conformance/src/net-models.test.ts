@@ -48,7 +48,7 @@ interface Case {
   readonly attach?: AttachOptions
 }
 
-const split = { INDIRECT_DESC: false, EVENT_IDX: false }
+const bare = { INDIRECT_DESC: false, EVENT_IDX: false }
 const plain = { features: { MRG_RXBUF: false } }
 
 const cases: readonly Case[] = [
@@ -56,7 +56,7 @@ const cases: readonly Case[] = [
   { name: 'modern, deferred', headerLength: 12, function: { execution: 'deferred' } },
   { name: 'modern, INTx', headerLength: 12, function: { msix: false } },
   { name: 'modern, one vector', headerLength: 12, function: { msix: 1 } },
-  { name: 'modern, without ring features', headerLength: 12, function: { ringFeatures: split } },
+  { name: 'modern, without ring features', headerLength: 12, function: { ringFeatures: bare } },
   { name: 'modern, without MRG_RXBUF', headerLength: 12, model: plain },
   {
     name: 'modern, without EVENT_IDX',
@@ -65,6 +65,23 @@ const cases: readonly Case[] = [
     model: plain,
   },
   { name: 'modern, strict', headerLength: 12, function: { profile: strict() } },
+  { name: 'packed', headerLength: 12, function: { ringFeatures: { RING_PACKED: true } } },
+  {
+    name: 'packed, deferred',
+    headerLength: 12,
+    function: { execution: 'deferred', ringFeatures: { RING_PACKED: true } },
+  },
+  {
+    name: 'packed, without other ring features',
+    headerLength: 12,
+    function: { ringFeatures: { ...bare, RING_PACKED: true } },
+  },
+  {
+    name: 'packed, strict, without MRG_RXBUF',
+    headerLength: 12,
+    function: { profile: strict(), ringFeatures: { RING_PACKED: true } },
+    model: plain,
+  },
   { name: 'transitional, by its modern interface', headerLength: 12, function: { interface: 'transitional' } },
   {
     name: 'transitional, by its legacy interface',
@@ -82,7 +99,7 @@ const cases: readonly Case[] = [
   {
     name: 'legacy, without anything',
     headerLength: 10,
-    function: { interface: 'legacy', ringFeatures: { ...split, ANY_LAYOUT: false } },
+    function: { interface: 'legacy', ringFeatures: { ...bare, ANY_LAYOUT: false } },
     model: plain,
   },
   { name: 'legacy, INTx', headerLength: 12, function: { interface: 'legacy', msix: false } },
@@ -92,7 +109,7 @@ for (const { name, headerLength, function: on = {}, model = {}, attach } of case
   netSuite(`model, ${name}`, {
     headerLength,
     headers: true,
-    everyFeature: name === 'modern' || name === 'legacy, without anything',
+    everyFeature: name === 'modern' || name === 'packed' || name === 'legacy, without anything',
     open: (options) =>
       openOn(modelFunction(new NetModel(model), { ...on, dma: heapDma(32 * 1024 * 1024) }), options, attach),
   })
@@ -107,6 +124,15 @@ netSuite('model, sloppy modern', {
   headers: true,
   open: (options) =>
     openOn(modelFunction(new NetModel(plain), { profile: sloppy() }), { trust: 'tolerant', ...options }),
+})
+
+netSuite('model, sloppy packed', {
+  headers: true,
+  open: (options) =>
+    openOn(modelFunction(new NetModel(plain), { profile: sloppy(), ringFeatures: { RING_PACKED: true } }), {
+      trust: 'tolerant',
+      ...options,
+    }),
 })
 
 for (const version of ['4.3', '7'] as const) {

@@ -9,6 +9,7 @@ const ringFeatures: bigint = featureSet(
   ReservedFeature.ANY_LAYOUT,
   ReservedFeature.ACCESS_PLATFORM,
   ReservedFeature.ORDER_PLATFORM,
+  ReservedFeature.RING_PACKED,
   ReservedFeature.RING_RESET,
 )
 

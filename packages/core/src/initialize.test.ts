@@ -1,4 +1,5 @@
 import { DeviceStatus, featureSet, ReservedFeature } from '@virtio-ts/spec'
+import { PackedVirtqueue, SplitVirtqueue } from '@virtio-ts/virtqueue'
 import { describe, expect, it } from 'vitest'
 import type { DriverSpec } from './driver-spec.ts'
 import { initialize } from './initialize.ts'
@@ -152,6 +153,24 @@ describe('initialize', () => {
     ['the device dictates', { queueSizes: [256], queueSizeWritable: false }, { queueSize: 16 }, 256],
   ] as const)('sizes a queue: %s', async (_, script, options, size) => {
     expect((await open(script, options)).device.queue('requestq').size).toBe(size)
+  })
+
+  it.each([
+    ['offered, and the device says 48', {}, PackedVirtqueue, 48],
+    ['offered, and the owner asks for less', { queueSize: 16 }, PackedVirtqueue, 16],
+    ['offered and masked', { withoutFeatures: ['RING_PACKED'] }, SplitVirtqueue, 32],
+  ] as const)('§ 2.8 makes packed queues where RING_PACKED is %s', async (_, options, kind, size) => {
+    const offers = version1 | featureSet(ReservedFeature.RING_PACKED)
+    const { device, transport } = await open({ offers, queueSizes: [48] }, options)
+    expect(device.queue('requestq')).toBeInstanceOf(kind)
+    expect(device.features.has('RING_PACKED')).toBe(kind === PackedVirtqueue)
+    expect(transport.calls).toContain(`enableQueue 0 ${size}`)
+  })
+
+  it('takes no packed queues from the legacy interface, which has no such bit', async () => {
+    const offers = featureSet(ReservedFeature.RING_PACKED)
+    const { device, transport } = await open({ legacy: true, offers })
+    expect([device.queue('requestq').constructor, transport.accepted]).toEqual([SplitVirtqueue, 0n])
   })
 
   it('rejects a queue size that is no power of two before it touches the device', async () => {

@@ -1,6 +1,6 @@
 import type { DmaRegion } from '@virtio-ts/memory'
 import { DeviceStatus, VirtioError } from '@virtio-ts/spec'
-import { RequestQueue, type SplitVirtqueue, type Virtqueue } from '@virtio-ts/virtqueue'
+import { type OwnedVirtqueue, RequestQueue, type Virtqueue } from '@virtio-ts/virtqueue'
 import type { DeviceConfig } from './device-config.ts'
 import { DeviceMemory } from './device-memory.ts'
 import type { NegotiatedFeatures } from './negotiated-features.ts'
@@ -200,7 +200,7 @@ export class InitializedDevice<Feature extends string, Queue extends string> imp
     for (const requests of this.#requestQueues.values()) requests.reset(reason)
   }
 
-  #named(name: Queue): SplitVirtqueue {
+  #named(name: Queue): OwnedVirtqueue {
     const found = this.#parts.queues.find((candidate) => candidate.name === name)
     if (!found) throw new RangeError(`${this.location} was set up without a queue ${name}`)
     return found.queue

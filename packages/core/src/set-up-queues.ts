@@ -1,5 +1,5 @@
 import { hasFeature, ReservedFeature, SplitRing, VirtioError } from '@virtio-ts/spec'
-import { SplitVirtqueue } from '@virtio-ts/virtqueue'
+import { type OwnedVirtqueue, PackedVirtqueue, SplitVirtqueue } from '@virtio-ts/virtqueue'
 import type { DeviceConfig } from './device-config.ts'
 import type { DriverSpec, QueueSpec } from './driver-spec.ts'
 import type { NegotiatedFeatures } from './negotiated-features.ts'
@@ -9,7 +9,7 @@ import type { InitializeOptions } from './virtio-device.ts'
 /** A queue with its name: what `initialize` hands to the device once DRIVER_OK is set. */
 export interface NamedQueue {
   readonly name: string
-  readonly queue: SplitVirtqueue
+  readonly queue: OwnedVirtqueue
 }
 
 /** The queues a driver asked for, as a list, fixed or computed. */
@@ -34,24 +34,30 @@ export async function setUpQueue(
   generation: number,
   made: NamedQueue[],
 ): Promise<void> {
-  const size = await queueSize(transport, plan, options)
-  const queue = new SplitVirtqueue({
+  const packed = hasFeature(features.bits, ReservedFeature.RING_PACKED)
+  const size = await queueSize(transport, plan, options, packed)
+  const common = {
     index: plan.index,
     size,
     allocator: transport.dma,
-    legacy: transport.legacy,
     indirect: hasFeature(features.bits, ReservedFeature.INDIRECT_DESC),
     eventIdx: hasFeature(features.bits, ReservedFeature.EVENT_IDX),
     trust: options.trust ?? (transport.legacy ? 'tolerant' : 'strict'),
     notify: () => transport.notify(plan.index),
     device: transport.location,
     generation,
-  })
+  }
+  const queue = packed ? new PackedVirtqueue(common) : new SplitVirtqueue({ ...common, legacy: transport.legacy })
   made.push({ name: plan.name, queue })
   await transport.enableQueue(plan.index, size, queue.addresses)
 }
 
-async function queueSize(transport: Transport, plan: QueueSpec, options: InitializeOptions): Promise<number> {
+async function queueSize(
+  transport: Transport,
+  plan: QueueSpec,
+  options: InitializeOptions,
+  packed: boolean,
+): Promise<number> {
   const most = await transport.queueSizeMax(plan.index)
   const where = { device: transport.location, queue: plan.index, detail: { size: most } }
   if (most === 0) {
@@ -69,8 +75,10 @@ async function queueSize(transport: Transport, plan: QueueSpec, options: Initial
     )
   }
   // VIRTIO 1.3 § 2.7 "Split Virtqueues": the size is always a power of two.
+  // VIRTIO 1.3 § 2.8.10.1 "Structure Size and Alignment": that of a packed one need not be.
   const powerOfTwo = 2 ** Math.floor(Math.log2(most))
-  if (transport.queueSizeWritable) return Math.min(powerOfTwo, options.queueSize ?? most, plan.size ?? most)
+  const largest = packed ? most : powerOfTwo
+  if (transport.queueSizeWritable) return Math.min(largest, options.queueSize ?? most, plan.size ?? most)
   if (powerOfTwo === most) return most
   throw new VirtioError(
     'queue.size-invalid',
