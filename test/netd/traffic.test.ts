@@ -12,6 +12,8 @@ interface Face {
   /** What netd must say it found: otherwise the variant was not the one tested. */
   readonly transport: string
   readonly interrupts: 'msix' | 'intx'
+  /** @defaultValue false */
+  readonly packed?: boolean
 }
 
 const faces: readonly Face[] = [
@@ -76,6 +78,7 @@ requirement(
       const ready = await netd.event('ready')
       expect(ready['transport']).toBe(expected.transport)
       expect(Number(ready['vectors']) > 0).toBe(expected.interrupts === 'msix')
+      expect((ready['features'] as string[]).includes('RING_PACKED')).toBe(expected.packed ?? false)
       for (const knob of Object.keys(featureOf)) {
         expect([knob, (ready['features'] as string[]).includes(featureOf[knob] as string)]).toEqual([
           knob,
@@ -103,6 +106,14 @@ requirement(
         })
       }
     }
+  }
+
+  for (const off of [[], ['event_idx', 'indirect_desc']]) {
+    it(`q35, packed rings${off.length ? `, without ${off.join(', ')}` : ''}`, async () => {
+      const properties = ['packed=on', ...off.map((knob) => `${knob}=off`)].join(',')
+      const expected = { transport: 'pci-modern', interrupts: 'msix', packed: true } as const
+      await check(`qemu:virtio-net-pci,${properties};netdev=user;machine=q35`, [], expected, off)
+    })
   }
 
   it('polled mode gives the same result', async () => {
