@@ -60,8 +60,11 @@ async function exchange(
           const number = view.getUint32(HEADERS)
           const length = frameLength(number)
           if (number >= count || frame.length !== length || frame[length - 1] !== (number & 0xff)) bad++
-          else if (seen[number]++ !== 0) again++
-          else if (++received === count) done()
+          else if (seen[number] !== 0) again++
+          else {
+            seen[number] = 1
+            if (++received === count) done()
+          }
         }, batch) > 0
       );
     } while (to.armReceive())
@@ -73,7 +76,6 @@ async function exchange(
     for (;;) {
       let committed = 0
       while (next < count && committed < batch) {
-        // Not more than the other card has room for: what the hub cannot deliver it may drop.
         const length = frameLength(next)
         const slot = from.reserve(length)
         if (slot < 0) break

@@ -267,6 +267,24 @@ describe('PackedVirtqueue against a hostile device: shared memory', () => {
     expect([batch.cookies[0], batch.written[0]]).toEqual([100, 33])
   })
 
+  it.each([
+    [2, false, true],
+    [2, true, false],
+    [3, false, true],
+    [3, true, true],
+    [1, true, false],
+    [0xfffc, true, true],
+  ])(
+    '§ 2.8.14: D17: device event flags %i for another descriptor, EVENT_IDX %s: notified %s',
+    (flags, eventIdx, notified) => {
+      const bench = packedBench({ eventIdx })
+      bench.device.setEvents(flags, new Cursor(8, 5))
+      bench.queue.addWritable(at(0), 1, 0)
+      bench.queue.publish()
+      expect(bench.notifications).toBe(notified ? 1 : 0)
+    },
+  )
+
   it('D17: garbage in the device area costs notifications at most: notifyAlways gets everything through', () => {
     for (const eventIdx of [false, true]) {
       let random = 12345

@@ -88,6 +88,22 @@ describe('PackedVirtqueue: making buffers available', () => {
     }
   })
 
+  it('§ 2.8.17: of a list behind others the first descriptor is written last', () => {
+    const { queue, device } = packedBench({ size: 7 })
+    queue.addReadable(at(0), 1, 0)
+    const chain = new ChainBuilder(3).addReadable(at(16), 1).addReadable(at(32), 1).addReadable(at(48), 1)
+    const available: number[][] = []
+    const addresses = new Proxy(chain.addresses, {
+      get(target, property) {
+        available.push([1, 2, 3].filter((slot) => (device.flags(slot) & 0x80) !== 0))
+        return target[Number(property)]
+      },
+    })
+    Object.defineProperty(chain, 'addresses', { value: addresses })
+    queue.addChain(chain, 1)
+    expect(available).toEqual([[], [3], [2, 3]])
+  })
+
   it('§ 2.8.21.3.1: flags are written before the device is asked whether it wants to know', () => {
     const order: string[] = []
     class Recorder extends PackedDeviceArea {
@@ -117,6 +133,39 @@ describe('PackedVirtqueue: making buffers available', () => {
       expect(drain()).toHaveLength(1 + (round % 3))
     }
     expect([queue.broken, queue.stats.used]).toEqual([undefined, 999])
+  })
+})
+
+describe('PackedVirtqueue: taking used buffers', () => {
+  it('reads all flags, then, behind one barrier, all lengths', () => {
+    const order: string[] = []
+    class Recorder extends PackedDeviceArea {
+      override usedWord(slot: number): number {
+        order.push('flags')
+        return super.usedWord(slot)
+      }
+      override usedLength(slot: number): number {
+        order.push('length')
+        return super.usedLength(slot)
+      }
+    }
+    const { queue, device } = packedBench({
+      mapDeviceArea: (bytes, offset, size) => new Recorder(bytes, offset, size),
+    })
+    for (let i = 0; i < 2; i++) queue.addWritable(at(0), 8, i)
+    queue.publish()
+    for (const { id } of device.take()) device.putUsed(id, 8)
+    const original = Atomics.load
+    Atomics.load = ((array: Uint32Array, index: number) => {
+      order.push('barrier')
+      return original(array, index)
+    }) as typeof Atomics.load
+    try {
+      expect(queue.popUsed(usedBatch(8))).toBe(2)
+    } finally {
+      Atomics.load = original
+    }
+    expect(order).toEqual(['flags', 'flags', 'flags', 'barrier', 'length', 'length'])
   })
 })
 

@@ -23,7 +23,7 @@ const WRITE = DESC_F_WRITE << 16
 const COOKIE = 0
 /** Bytes the device may write into the chain of this id, as an unsigned number. */
 const CAPACITY = 1
-/** How many descriptors that chain takes: negative until it is published and while it is being taken back, 0 if there is none. */
+/** How many descriptors that chain takes: negative until it is published and once it was found used, 0 if there is none. */
 const COUNT = 2
 /** The next free id. */
 const NEXT = 3
@@ -259,11 +259,6 @@ export class PackedVirtqueue implements OwnedVirtqueue {
       freed += descriptors
       position += descriptors
       if (position >= 2 * size) position -= 2 * size
-    }
-    // Behind a length that breaks the queue: those are still with the device.
-    for (let i = taken; i < found; i++) {
-      const count = ((cookies[i]! & 0xffff) << 2) + COUNT
-      shadow[count] = -shadow[count]!
     }
     this.#freeId = freeId
     this.#freeCount += freed
