@@ -5,6 +5,7 @@ import {
   NetControl,
   NetFeature,
   NetHeader,
+  PackedRing,
   PciCapabilityType,
   ReservedFeature,
   SplitRing,
@@ -69,6 +70,19 @@ requirement(needed)('the numbers of the specification, against the headers of Li
       5,
     )
   })
+  it('packed rings', () => {
+    const theirs = defines('virtio_ring.h', 'VRING_PACKED_')
+    const bits = { DESC_F_AVAIL: Math.log2(PackedRing.DESC_F_AVAIL), DESC_F_USED: Math.log2(PackedRing.DESC_F_USED) }
+    compare(bits, theirs, 2)
+    const events = {
+      EVENT_FLAG_ENABLE: PackedRing.EVENT_FLAGS_ENABLE,
+      EVENT_FLAG_DISABLE: PackedRing.EVENT_FLAGS_DISABLE,
+      EVENT_FLAG_DESC: PackedRing.EVENT_FLAGS_DESC,
+    }
+    compare(events, theirs, 3)
+    expect(PackedRing.EVENT_WRAP).toBe(1 << theirs.get('EVENT_F_WRAP_CTR')!)
+  })
+
   it('descriptor flags', () => {
     const theirs = defines('virtio_ring.h', 'VRING_')
     expect([theirs.get('DESC_F_NEXT'), theirs.get('DESC_F_WRITE'), theirs.get('DESC_F_INDIRECT')]).toEqual([

@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { HandDriver } from '../../test-support/hand-driver.ts'
 import { NetModel } from '../net/net-model.ts'
+import type { ModelFunctionOptions } from './model-function-options.ts'
 import { modelFunction } from './model-pci-function.ts'
 
 const VERSION_1 = 1n << 32n
 
-function setUp() {
-  const fn = modelFunction(new NetModel())
+function setUp(options: ModelFunctionOptions = {}) {
+  const fn = modelFunction(new NetModel(), options)
   const driver = new HandDriver(fn)
   fn.setBusMaster(true)
   return {
@@ -28,6 +29,15 @@ describe('what a driver does wrong in the registers', () => {
     expect(driver.config8(16)).toBe(1)
     driver.notify(0)
     expect(sections()).toEqual([])
+  })
+
+  it('§ 4.1.4.3.2 with RING_PACKED a queue_size need be no power of two, but not 0', () => {
+    const { driver, texts } = setUp({ ringFeatures: { RING_PACKED: true } })
+    driver.negotiate(VERSION_1 | (1n << 34n))
+    driver.set16(24, 48)
+    expect([driver.get16(24), texts()]).toEqual([48, []])
+    driver.set16(24, 0)
+    expect([driver.get16(24), texts()]).toEqual([48, ['queue_size 0 of queue 0 with RING_PACKED']])
   })
 
   it.each<[string, string, (driver: HandDriver<NetModel>) => void]>([
