@@ -9,21 +9,30 @@ const window = 1000
 const batch = 64
 const frameLength = 64
 
+/** Name of the case and what its devices are told. */
+const rings = [
+  ['split', ''],
+  ['split without EVENT_IDX', ',event_idx=off'],
+  ['packed', ',packed=on,event_idx=off'],
+]
+
 export async function* run() {
-  const bench = await QemuBench.start({
-    devices: ['virtio-net-pci,netdev=n0', 'virtio-net-pci,netdev=n1'],
-    netdevs: ['hubport,id=n0,hubid=0', 'hubport,id=n1,hubid=0'],
-  })
-  try {
-    yield await alternate(
-      `NIC to hub to NIC, ${frameLength} B`,
-      'frames/s',
-      5,
-      () => measure(bench, false),
-      () => measure(bench, true),
-    )
-  } finally {
-    await bench.close()
+  for (const [ring, properties] of rings) {
+    const bench = await QemuBench.start({
+      devices: [`virtio-net-pci,netdev=n0${properties}`, `virtio-net-pci,netdev=n1${properties}`],
+      netdevs: ['hubport,id=n0,hubid=0', 'hubport,id=n1,hubid=0'],
+    })
+    try {
+      yield await alternate(
+        `${ring}, ${frameLength} B`,
+        'frames/s',
+        5,
+        () => measure(bench, false),
+        () => measure(bench, true),
+      )
+    } finally {
+      await bench.close()
+    }
   }
 }
 
