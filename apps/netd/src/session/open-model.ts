@@ -1,3 +1,4 @@
+import { isIPv4 } from 'node:net'
 import {
   type DeviceProfile,
   honest,
@@ -12,6 +13,7 @@ import {
   vboxModel,
 } from '@virtio-ts/device-models'
 import { NetdError } from '../command-line/netd-error.ts'
+import type { LocatorOptions } from '../locator-options.ts'
 import type { ModelLocator } from '../locator.ts'
 import type { OpenedDevice } from './opened-device.ts'
 
@@ -21,42 +23,56 @@ export interface OpenModel extends OpenedDevice {
   readonly peer: NetPeer
 }
 
-const profiles: Readonly<Record<string, () => DeviceProfile>> = { honest, sloppy, strict }
+const profiles: ReadonlyMap<string, () => DeviceProfile> = new Map([
+  ['honest', honest],
+  ['sloppy', sloppy],
+  ['strict', strict],
+])
+const vboxVersions: ReadonlyMap<string, '4.3' | '7'> = new Map([
+  ['vbox-4.3', '4.3'],
+  ['vbox-7', '7'],
+])
 const interfaces = ['modern', 'legacy', 'transitional'] as const
-const known = ['profile', 'hostile', 'interface', 'mac', 'peer']
+const knownOptions = ['profile', 'hostile', 'interface', 'packed', 'mac', 'peer']
 
 /**
- * A software network device with a host behind it that answers ARP, ping and UDP echo. Options: `profile=honest|sloppy|strict|vbox-4.3|vbox-7`,
- * `hostile=KIND` (a misdeed of the hostile profile, to see what comes of it), `interface=modern|legacy|transitional`, `mac=..`, `peer=IPV4`.
+ * A software network device with a host behind it that answers ARP, ping and UDP echo. The locator's options are described in
+ * docs/netd.md.
  * @throws NetdError `locator.option`
  */
 export async function openModel({ options }: ModelLocator): Promise<OpenModel> {
-  const unknown = Object.keys(options).find((key) => !known.includes(key))
-  if (unknown !== undefined) throw wrong(unknown, `known are ${known.join(', ')}`)
-  const { profile = 'honest', interface: face = 'modern', mac, peer: address, hostile: misdeed } = options
-  if (mac !== undefined && !/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(mac))
-    throw wrong('mac', 'it is six pairs of hexadecimal digits')
-  if (address !== undefined && !/^(\d{1,3}\.){3}\d{1,3}$/.test(address)) throw wrong('peer', 'it is an IPv4 address')
-  const fn = makeFunction(profile, face, mac, misdeed)
+  const unknown = Object.keys(options).find((key) => !knownOptions.includes(key))
+  if (unknown !== undefined) throw wrong(unknown, `known are ${knownOptions.join(', ')}`)
+  const { mac, peer: address } = options
+  if (mac !== undefined && !/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/i.test(mac))
+    throw wrong('mac', 'it is six pairs of hexadecimal digits, the first one even')
+  if (address !== undefined && !isIPv4(address)) throw wrong('peer', 'it is an IPv4 address')
+  const fn = makeFunction(options)
   const peer = new NetPeer(address === undefined ? {} : { address })
   peer.attach(fn.model)
   return { fn, peer, release: () => fn.close() }
 }
 
-function makeFunction(
-  profile: string,
-  face: string,
-  mac: string | undefined,
-  misdeed: string | undefined,
-): ModelPciFunction<NetModel> {
-  const options = mac === undefined ? {} : { mac }
-  if (profile === 'vbox-4.3') return vboxModel('4.3', options)
-  if (profile === 'vbox-7') return vboxModel('7', options)
-  const make = misdeed === undefined ? profiles[profile] : hostileProfile(misdeed)
-  if (!make) throw wrong('profile', `one of ${[...Object.keys(profiles), 'vbox-4.3', 'vbox-7'].join(', ')}`)
-  const known = interfaces.find((candidate) => candidate === face)
-  if (!known) throw wrong('interface', `one of ${interfaces.join(', ')}`)
-  return modelFunction(new NetModel(options), { interface: known, profile: make() })
+function makeFunction({
+  profile = 'honest',
+  hostile: misdeed,
+  mac,
+  ...rest
+}: LocatorOptions): ModelPciFunction<NetModel> {
+  const own = mac === undefined ? {} : { mac }
+  const vbox = vboxVersions.get(profile)
+  if (vbox) return vboxModel(vbox, own)
+  const make = misdeed === undefined ? profiles.get(profile) : hostileProfile(misdeed)
+  if (!make) throw wrong('profile', `one of ${[...profiles.keys(), ...vboxVersions.keys()].join(', ')}`)
+  const face = interfaces.find((candidate) => candidate === (rest.interface ?? 'modern'))
+  if (!face) throw wrong('interface', `one of ${interfaces.join(', ')}`)
+  const packed = rest.packed ?? 'off'
+  if (packed !== 'on' && packed !== 'off') throw wrong('packed', 'on or off')
+  return modelFunction(new NetModel(own), {
+    interface: face,
+    profile: make(),
+    ringFeatures: { RING_PACKED: packed === 'on' },
+  })
 }
 
 function hostileProfile(misdeed: string): () => DeviceProfile {
@@ -66,8 +82,5 @@ function hostileProfile(misdeed: string): () => DeviceProfile {
 }
 
 function wrong(key: string, why: string): NetdError {
-  return new NetdError('locator.option', `model:net cannot use the option ${key}`, {
-    why,
-    fix: 'model:net,profile=strict',
-  })
+  return new NetdError('locator.option', `model:net cannot use this ${key}`, { why, fix: 'model:net,profile=strict' })
 }
