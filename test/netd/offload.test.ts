@@ -148,6 +148,7 @@ requirement(
     const frames = framesOf(file)
     expect(frames.length).toBeGreaterThan(1000)
     expect(Math.max(...frames.map(({ length }) => length))).toBeLessThanOrEqual(1514)
+    // The kernel writes a sum of 0 as 0xffff, which is the same number in one's complement; tshark takes offence.
     const bad = driverSide.run(
       'tshark',
       '-r',
@@ -157,7 +158,7 @@ requirement(
       '-o',
       'ip.check_checksum:TRUE',
       '-Y',
-      'tcp.checksum.status == 0 || ip.checksum.status == 0',
+      '(tcp.checksum.status == 0 && tcp.checksum != 0xffff) || ip.checksum.status == 0',
     )
     expect(bad).toBe('')
   })

@@ -1,6 +1,7 @@
 export type { AvailableChain, DeviceSide } from './device-side.ts'
 export { type DriverBench, type DriverSuiteOptions, driverSuite } from './driver-suite.ts'
-export { type NetBench, type NetSuiteOptions, netSuite } from './net-suite.ts'
+export type { NetBench, NetSuiteOptions } from './net-bench.ts'
+export { netSuite } from './net-suite.ts'
 export { PackedDeviceSide, type PackedDeviceSideOptions } from './packed-device-side.ts'
 export { SplitDeviceSide, type SplitDeviceSideOptions } from './split-device-side.ts'
 export { type OpenTransport, type TransportSuiteOptions, transportSuite } from './transport-suite.ts'

@@ -12,7 +12,8 @@ import {
 import { NetDriver, NetHeaderFields, type NetOptions } from '@virtio-ts/driver-net'
 import { heapDma } from '@virtio-ts/memory/heap'
 import { type AttachOptions, VirtioPciDriver } from '@virtio-ts/transport-pci'
-import { type NetBench, netSuite } from './net-suite.ts'
+import type { NetBench } from './net-bench.ts'
+import { netSuite } from './net-suite.ts'
 
 async function openOn(
   fn: ModelPciFunction<NetModel>,

@@ -5,7 +5,7 @@ import { featureSet, NetFeature } from '@virtio-ts/spec'
 import { VirtioPciDriver } from '@virtio-ts/transport-pci'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { formatMac, NetDriver, type NetDriverFeature, type NetEvents, netSpec } from './index.ts'
-import { type ModelBench, type ModelBenchOptions, openModelBench } from './net-bench.fixture.ts'
+import { type ModelBench, type ModelBenchOptions, openModelBench } from '../test-support/net-bench.ts'
 
 const benches: ModelBench[] = []
 

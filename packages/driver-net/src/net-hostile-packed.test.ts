@@ -1,6 +1,6 @@
 import { hostile, type HostileKind } from '@virtio-ts/device-models'
 import { describe, expect, it } from 'vitest'
-import { openModelBench } from './net-bench.fixture.ts'
+import { openModelBench } from '../test-support/net-bench.ts'
 
 describe('NetDriver against a hostile device with packed rings', () => {
   it.each<[HostileKind, string]>([

@@ -1,7 +1,7 @@
 import { dying, type HostileKind, type HostileScript, hostile } from '@virtio-ts/device-models'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { NetEvents, NetOptions } from './index.ts'
-import { type ModelBench, type ModelBenchOptions, openModelBench } from './net-bench.fixture.ts'
+import { type ModelBench, type ModelBenchOptions, openModelBench } from '../test-support/net-bench.ts'
 
 const benches: ModelBench[] = []
 

@@ -7,7 +7,7 @@ import {
   type NetModelOptions,
 } from '@virtio-ts/device-models'
 import { type AttachOptions, VirtioPciDriver } from '@virtio-ts/transport-pci'
-import { NetDriver, type NetOptions } from './index.ts'
+import { NetDriver, type NetOptions } from '../src/index.ts'
 
 export interface ModelBench {
   readonly model: NetModel
