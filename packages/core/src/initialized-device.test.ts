@@ -1,18 +1,19 @@
-import { DeviceStatus, featureSet, isVirtioError, ReservedFeature, type VirtioError } from '@virtio-ts/spec'
+import { DeviceStatus, featureSet, isVirtioError, ReservedFeature, SplitRing, type VirtioError } from '@virtio-ts/spec'
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import type { DriverSpec } from './driver-spec.ts'
 import { initialize } from './initialize.ts'
 import { type Script, ScriptedTransport } from './testing/scripted-transport.ts'
-import type { VirtioDevice } from './virtio-device.ts'
+import type { InitializeOptions, VirtioDevice } from './virtio-device.ts'
 
 const spec: DriverSpec<never, 'requestq'> = { name: 'test', deviceType: 4, features: {}, queues: ['requestq'] }
 
 async function open(
   script: Script = {},
+  options: InitializeOptions = {},
 ): Promise<{ transport: ScriptedTransport; device: VirtioDevice<never, 'requestq'>; faults: VirtioError[] }> {
   const transport = new ScriptedTransport(script)
-  const device = await initialize(transport, spec)
+  const device = await initialize(transport, spec, options)
   const faults: VirtioError[] = []
   device.onFault((reason) => faults.push(reason))
   return { transport, device, faults }
@@ -37,6 +38,14 @@ describe('an initialised device', () => {
     expect(transport.closed).toBe(1)
   })
 
+  it('a device that is gone when it is closed cannot write any more: its memory is freed, and close is content', async () => {
+    const { transport, device } = await open({ goneAtReset: true })
+    device.allocate(100)
+    await device.close()
+    expect(transport.dma.freed).toBe(transport.dma.allocated)
+    expect(transport.dma.quarantined).toBe(0)
+  })
+
   it('L9: closes once, whoever calls and how often', async () => {
     const { transport, device } = await open()
     await Promise.all([device.close(), device.close(), device[Symbol.asyncDispose]()])
@@ -52,6 +61,63 @@ describe('an initialised device', () => {
     await turn()
     expect(faults.map(({ code }) => code)).toEqual(['device.needs-reset'])
     expect(device.queue('requestq').broken?.code).toBe('device.needs-reset')
+  })
+
+  it('the first fault stands, whatever comes after it', async () => {
+    const { transport, device, faults } = await open()
+    transport.statusByte |= DeviceStatus.DEVICE_NEEDS_RESET
+    transport.configListener()
+    await turn()
+    transport.goneListener(new Error('and then unplugged'))
+    expect(device.fault?.code).toBe('device.needs-reset')
+    expect(faults).toHaveLength(1)
+  })
+
+  it('§ 2.7.7.1 polled: asks the device from the start not to send used buffer notifications', async () => {
+    const flags = async (interrupts: 'none' | 'auto'): Promise<number> => {
+      const { transport, device } = await open({}, { interrupts })
+      const { driverArea } = device.queue('requestq').addresses
+      const ring = transport.dma.regions[0]
+      const offset = driverArea - (ring?.deviceAddress ?? 0)
+      return new DataView(ring?.bytes.buffer as ArrayBuffer, ring?.bytes.byteOffset).getUint16(offset, true)
+    }
+    expect(await flags('none')).toBe(SplitRing.AVAIL_F_NO_INTERRUPT)
+    expect(await flags('auto')).toBe(0)
+  })
+
+  it('polled: looks after pending requests each turn, and no longer once the queue is broken', async () => {
+    const { transport, device } = await open({}, { interrupts: 'none' })
+    const requests = device.requestQueue('requestq')
+    const outcome = requests.request({ writable: [device.allocate(16)] }).catch((reason: unknown) => reason)
+    let looks = 0
+    const service = requests.service.bind(requests)
+    requests.service = () => {
+      looks++
+      return service()
+    }
+    for (let i = 0; i < 5; i++) await turn()
+    expect(looks).toBeGreaterThan(2)
+    transport.goneListener(new Error('unplugged'))
+    await outcome
+    await turn()
+    const before = looks
+    for (let i = 0; i < 5; i++) await turn()
+    expect(looks).toBe(before)
+  })
+
+  it('§ 2.7.7.1 a buffer used between the last look and asking for the next notification is looked for again', async () => {
+    const { transport, device } = await open()
+    const requests = device.requestQueue('requestq')
+    const queue = device.queue('requestq')
+    const answers = [true, true, false]
+    let looks = 0
+    queue.enableUsedNotifications = () => answers.shift() ?? false
+    requests.service = () => {
+      looks++
+      return 0
+    }
+    transport.usedListeners.get(0)?.()
+    expect(looks).toBe(3)
   })
 
   it('passes other configuration changes on', async () => {

@@ -15,6 +15,8 @@ export interface Script {
   /** Method that throws, once reached. */
   failsAt?: keyof Transport
   resetNeverConfirmed?: boolean
+  /** The device is not there any more when it is reset in operation. */
+  goneAtReset?: boolean
 }
 
 /** Counts what is handed out, set aside and given back. */
@@ -22,13 +24,16 @@ export class CountingDma implements DmaAllocator {
   allocated = 0
   freed = 0
   quarantined = 0
+  readonly regions: DmaRegion[] = []
   #next = 0x1000
 
   allocate(length: number, alignment = 64): DmaRegion {
     this.allocated++
     const start = Math.ceil(this.#next / alignment) * alignment
     this.#next = start + length
-    return { bytes: new Uint8Array(length), deviceAddress: deviceAddress(start), length }
+    const region = { bytes: new Uint8Array(length), deviceAddress: deviceAddress(start), length }
+    this.regions.push(region)
+    return region
   }
 
   free(): void {
@@ -103,6 +108,7 @@ export class ScriptedTransport implements Transport {
     // Only a device in operation is stubborn: initialisation begins with a reset that works.
     if (this.script.resetNeverConfirmed && this.statusByte !== 0)
       throw new VirtioError('device.reset-timeout', 'the status never read 0')
+    if (this.script.goneAtReset && this.statusByte !== 0) throw new VirtioError('device.gone', 'no answer')
     this.statusByte = 0
   }
 
