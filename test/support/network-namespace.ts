@@ -1,14 +1,19 @@
-import { execFileSync, type SpawnOptions, spawn } from 'node:child_process'
-import type { ChildProcess } from 'node:child_process'
+import { type ChildProcess, execFileSync, type SpawnOptions, spawn } from 'node:child_process'
+import { rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 
 let counter = 0
 
 /** A network namespace of a test's own, loopback up; everything in it ends with it. */
 export class NetworkNamespace {
   readonly name: string
+  /** For what its programs keep while they run. */
+  readonly runtimeDirectory: string
 
   private constructor(name: string) {
     this.name = name
+    this.runtimeDirectory = join(tmpdir(), `${name}.run`)
   }
 
   /** Needs root. */
@@ -68,5 +73,6 @@ export class NetworkNamespace {
       }
     }
     execFileSync('ip', ['netns', 'delete', this.name])
+    rmSync(this.runtimeDirectory, { recursive: true, force: true })
   }
 }

@@ -21,7 +21,8 @@ export class RunningNetd {
   constructor(namespace: NetworkNamespace, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
     this.#child = namespace.spawn(process.execPath, [program, 'run', ...args, '--json'], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...env },
+      // A folder of its own: the control socket is named after the TAP, and every test calls its TAP t0.
+      env: { ...process.env, NETD_RUNTIME_DIR: namespace.runtimeDirectory, ...env },
     })
     if (!this.#child.stdout || !this.#child.stderr) throw new Error('no pipes')
     createInterface(this.#child.stdout).on('line', (line) => {
