@@ -71,6 +71,21 @@ requirement(
     expect(named('reset')).toHaveLength(5)
   })
 
+  it('C16: one whose reset is not confirmed once is tried again, and its memory never used again', async () => {
+    const { reset } = device.fn.core
+    let refusals = 1
+    // The status stays as it is: the transport waits, and gives up.
+    device.fn.core.reset = () => {
+      if (refusals-- > 0) return false
+      device.fn.core.reset = reset
+      return reset.call(device.fn.core)
+    }
+    device.fn.core.needsReset('as the test wants it')
+    await until(() => named('reset').length === 1, 'reset')
+    await ping()
+    expect(device.fn.dma.stats.quarantinedBytes).toBeGreaterThan(0)
+  })
+
   it('one that is unplugged ends the session at once', async () => {
     device.fn.unplug()
     const reason = await session.ended

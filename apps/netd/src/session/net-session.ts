@@ -53,6 +53,9 @@ export class NetSession implements Observable {
   #attempts = 0
   #runningSince = 0
   #stopping: Promise<void> | undefined
+  /** Aborted by `stop`, so that it need not wait for a pause between two attempts. */
+  readonly #stopSignal = new AbortController()
+  #recovery: Promise<void> = Promise.resolve()
   #end!: (reason: Error) => void
   /** Resolves with the reason when the session cannot go on; `stop` is still the caller's to call. */
   readonly ended: Promise<Error> = new Promise((resolve) => {
@@ -125,7 +128,7 @@ export class NetSession implements Observable {
     })
     this.#tap.onChange(({ mtu }) => {
       // A frame longer than the device takes would be lost: the interface must not promise it.
-      if (mtu > this.#driver.mtu) this.#tap.setMtu(this.#driver.mtu)
+      if (mtu > this.#driver.mtu) this.#setTap(() => this.#tap.setMtu(this.#driver.mtu))
     })
     const { device } = this.describe()
     this.#onEvent({
@@ -165,7 +168,9 @@ export class NetSession implements Observable {
       this.#loop.start()
       this.#runningSince = performance.now()
       // Last: a fault that came meanwhile is told now, to a session that is complete.
-      driver.on('fault', (reason) => void this.#recover(reason))
+      driver.on('fault', (reason) => {
+        this.#recovery = this.#recover(reason)
+      })
     } catch (error) {
       await driver.close()
       throw error
@@ -174,7 +179,7 @@ export class NetSession implements Observable {
 
   #listen(driver: NetDriver): void {
     driver.on('link', ({ up }) => {
-      this.#tap.setCarrier(up)
+      this.#setTap(() => this.#tap.setCarrier(up))
       this.#onEvent({ event: 'link', up })
     })
     driver.on('announce', () => {
@@ -191,14 +196,15 @@ export class NetSession implements Observable {
     this.#loop.stop()
     this.#onEvent({ event: 'fault', code: reason.code, message: reason.message })
     if (reason.code === 'device.gone') return this.#end(reason)
-    this.#tap.setCarrier(false)
+    this.#setTap(() => this.#tap.setCarrier(false))
     let last: unknown = reason
     if (performance.now() - this.#runningSince > calmMilliseconds) this.#attempts = 0
     while (this.#attempts < recoveryPauses.length) {
-      await sleep(recoveryPauses[this.#attempts++])
+      await sleep(recoveryPauses[this.#attempts++], undefined, { signal: this.#stopSignal.signal }).catch(() => {})
       if (this.#stopping) return
       try {
-        await this.#driver.close()
+        // Where its reset was not confirmed, the memory is set aside by now; the next initialisation resets it again.
+        await this.#driver.close().catch(() => {})
         await this.#openDriver()
         this.#counters.resets++
         this.#state = 'running'
@@ -211,7 +217,19 @@ export class NetSession implements Observable {
     this.#end(last instanceof Error ? last : reason)
   }
 
+  /** A TAP that was deleted, or moved where we cannot reach it, ends the session; nothing is thrown out of a notification. */
+  #setTap(change: () => void): void {
+    try {
+      change()
+    } catch (error) {
+      this.#loop.stop()
+      this.#end(error as Error)
+    }
+  }
+
   async #stop(): Promise<void> {
+    this.#stopSignal.abort()
+    await this.#recovery
     this.#state = 'stopping'
     try {
       this.#loop.stopTransmit()
