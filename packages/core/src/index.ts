@@ -6,7 +6,7 @@ export { DeviceConfig } from './device-config.ts'
 export type { DriverSpec, QueueSpec } from './driver-spec.ts'
 export { initialize } from './initialize.ts'
 export { NegotiatedFeatures } from './negotiated-features.ts'
-export type { InterruptMode, Transport } from './transport.ts'
+export type { InterruptMode, QueueDescriptors, Transport } from './transport.ts'
 export type { DeviceDescription, InitializeOptions, VirtioDevice } from './virtio-device.ts'
 export {
   ChainBuilder,

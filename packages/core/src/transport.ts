@@ -5,6 +5,14 @@ import type { QueueAddresses } from '@virtio-ts/virtqueue'
 /** How used buffer and configuration change notifications reach the driver. */
 export type InterruptMode = 'msix' | 'intx' | 'none'
 
+/** Event descriptors behind a queue's notifications; they stay the transport's to close. */
+export interface QueueDescriptors {
+  /** To be written to (eight bytes, the number 1) for an available buffer notification. */
+  readonly notify: number
+  /** Readable after a used buffer notification, eight bytes; undefined when polled. */
+  readonly used: number | undefined
+}
+
 /**
  * What the specification lets a driver do to a device, one method each, whatever the bus. The control plane is
  * asynchronous (it may be a socket), the data plane (`notify`) is not. `initialize()` is its only caller during set-up;
@@ -67,8 +75,13 @@ export interface Transport {
   onConfigChange(listener: () => void): void
   /** Called once when the device is gone (unplugged, its process ended). */
   onGone(listener: (reason: Error) => void): void
-  /** Sends an available buffer notification. Never throws: a device that is gone is told by `onGone`. */
-  notify(index: number): void
+  /**
+   * Sends an available buffer notification. Never throws: a device that is gone is told by `onGone`.
+   * @param next with NOTIFICATION_DATA, where the next available buffer will be: 16 bits, for a packed ring the wrap counter on top
+   */
+  notify(index: number, next?: number): void
+  /** What another thread needs to serve a queue by itself; undefined, or no such method, where the bus is bound to this one. */
+  queueDescriptors?(index: number): QueueDescriptors | undefined
 
   /** Lets interrupts and the bus go. Idempotent. Memory is the caller's to free before. */
   close(): Promise<void>

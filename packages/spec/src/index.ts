@@ -21,3 +21,11 @@ export type { QueueLayout } from './queue-layout.ts'
 export { SplitRing, splitRingLayout } from './split-ring.ts'
 export { DeviceStatus } from './status.ts'
 export { isVirtioError, VirtioError, type VirtioErrorDetails } from './virtio-error.ts'
+export {
+  VhostUser,
+  VhostUserBackEndRequest,
+  VhostUserProtocolFeature,
+  type VhostUserProtocolFeatureName,
+  VhostUserRequest,
+  type VhostUserRequestName,
+} from './vhost-user.ts'
