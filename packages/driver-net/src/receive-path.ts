@@ -1,18 +1,19 @@
 import { ChainBuilder, type UsedBatch, usedBatch, type Virtqueue } from '@virtio-ts/core'
-import type { DeviceAddress, DmaRegion } from '@virtio-ts/memory'
+import type { DeviceAddress } from '@virtio-ts/memory'
 import { NetHeader, VirtioError } from '@virtio-ts/spec'
-import { read16 } from './net-header.ts'
+import { type NetHeaderLength, read16 } from './net-header.ts'
 import { NetHeaderFault, type NetHeaderFaultCode, netHeaderFaultNames } from './net-header-fault.ts'
 import { HEAD_LENGTH } from './net-limits.ts'
+import type { PacketMemory } from './packet-memory.ts'
 import type { BufferRow } from './packet-layout.ts'
 import { ReceivedPacket } from './received-packet.ts'
 import { type NetHeaderPolicy, validateFrameLength, validateNetHeader } from './validate-net-header.ts'
 
 export interface ReceivePathOptions {
   readonly queue: Virtqueue
-  readonly memory: DmaRegion
+  readonly memory: PacketMemory
   readonly buffers: BufferRow
-  readonly headerLength: 10 | 12
+  readonly headerLength: NetHeaderLength
   /** Packets may span buffers. */
   readonly mergeable: boolean
   /** The header goes into a descriptor of its own. */
