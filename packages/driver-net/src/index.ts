@@ -19,5 +19,11 @@ export { type NetDriverFeature, type NetQueue, netSpec } from './net-spec.ts'
 export type { InvalidConfig, LinkState } from './net-state.ts'
 export type { Coalescing, CoalescingSettings, Direction } from './notification-coalescing.ts'
 export { RECEIVED_HEAD_LENGTH, type ReceivedPacket } from './received-packet.ts'
-export { DEFAULT_HASH_KEY, type HashConfig, type HashSetting, type RssConfig, type RssSetting } from './steering-options.ts'
+export {
+  DEFAULT_HASH_KEY,
+  type HashConfig,
+  type HashSetting,
+  type RssConfig,
+  type RssSetting,
+} from './steering-options.ts'
 export { type NetHeaderPolicy, validateNetHeader } from './validate-net-header.ts'

@@ -201,8 +201,8 @@ export abstract class NetCommands {
   }
 
   async #tellMac(mac: Uint8Array, options?: ControlOptions): Promise<void> {
-    if (macSetting(this.#parts.device.features, this.#parts.device.legacy) === 'config') await this.#parts.device.config.write(0, mac)
+    if (macSetting(this.#parts.device.features, this.#parts.device.legacy) === 'config')
+      await this.#parts.device.config.write(0, mac)
     else await this.filter.setMac(mac, options)
   }
-
 }

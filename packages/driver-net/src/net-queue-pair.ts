@@ -273,7 +273,11 @@ export class NetQueuePair {
   }
 }
 
-function part(mapped: { readonly bytes: Uint8Array; readonly deviceAddress: number }, address: number, length: number): PacketMemory {
+function part(
+  mapped: { readonly bytes: Uint8Array; readonly deviceAddress: number },
+  address: number,
+  length: number,
+): PacketMemory {
   const offset = address - mapped.deviceAddress
   if (!(Number.isSafeInteger(offset) && offset >= 0 && length >= 0 && offset + length <= mapped.bytes.length)) {
     throw new RangeError(

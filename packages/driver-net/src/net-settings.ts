@@ -20,7 +20,12 @@ export interface NetSettings extends FilterSettings {
 
 /** Options that were set come before what a driver had been told. */
 export function withSettings<
-  Options extends { mac?: Uint8Array; rss?: boolean | RssConfig; hashReport?: boolean | HashConfig; settings?: NetSettings },
+  Options extends {
+    mac?: Uint8Array
+    rss?: boolean | RssConfig
+    hashReport?: boolean | HashConfig
+    settings?: NetSettings
+  },
 >(options: Options): Options {
   const { settings } = options
   if (!settings) return options

@@ -93,7 +93,10 @@ export class QueueSteering {
     // With RSS its parameters are those of the hash, too.
     if (this.#has('RSS')) {
       const { table, unclassified } = this.#rssWanted
-      return this.setRss({ ...config, ...(table && { table }), ...(unclassified !== undefined && { unclassified }) }, options)
+      return this.setRss(
+        { ...config, ...(table && { table }), ...(unclassified !== undefined && { unclassified }) },
+        options,
+      )
     }
     const control = this.#require('HASH_REPORT', 'reporting hashes')
     const setting = completeHash(config, this.#options.limits)
@@ -121,7 +124,9 @@ export class QueueSteering {
   #require(feature: NetDriverFeature, what: string): ControlQueue {
     const { control, device } = this.#options
     if (control && this.#has(feature)) return control
-    throw new VirtioError('net.unsupported', `${device}: ${what} needs ${feature}, which was not negotiated`, { device })
+    throw new VirtioError('net.unsupported', `${device}: ${what} needs ${feature}, which was not negotiated`, {
+      device,
+    })
   }
 }
 

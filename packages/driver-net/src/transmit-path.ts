@@ -53,6 +53,7 @@ export class TransmitPath {
   readonly #counters = new Float64Array(4)
   readonly #dropped: Float64Array = new Float64Array(netHeaderFaultNames.length)
 
+  readonly #clearLength: number
   readonly #smallCapacity: number
   readonly #largestCapacity: number
   /** By slot; the small ones come first. */
@@ -76,6 +77,7 @@ export class TransmitPath {
     this.#queue = options.queue
     this.#bytes = options.memory.bytes
     const { small, large, headroom } = options
+    this.#clearLength = Math.max(options.headerLength, NetHeader.LENGTH)
     this.#smallCapacity = small.length - headroom
     this.#largestCapacity = (large.count > 0 ? large.length : small.length) - headroom
     const slots = small.count + large.count
@@ -243,7 +245,7 @@ export class TransmitPath {
     // VIRTIO 1.3 § 5.1.6.2.1 "Driver Requirements: Packet Transmission": num_buffers MUST be zero, whatever the owner's header says.
     // The room for the longer header is there also where the device has the shorter one.
     if (header === undefined) {
-      for (let at = frame - NetHeader.LENGTH; at < frame; at++) bytes[at] = 0
+      for (let at = frame - this.#clearLength; at < frame; at++) bytes[at] = 0
       return validateFrameLength(bytes, frame, length, length, policy.maxFrame)
     }
     const fields = this.#fields
@@ -252,10 +254,7 @@ export class TransmitPath {
     const fault = validateTransmitHeader(fields, bytes, frame, length, policy)
     const at = frame - headerLength
     fields.write(bytes, at)
-    if (headerLength === NetHeader.LENGTH) {
-      bytes[at + NetHeader.NUM_BUFFERS] = 0
-      bytes[at + NetHeader.NUM_BUFFERS + 1] = 0
-    }
+    for (let rest = at + NetHeader.NUM_BUFFERS; rest < frame; rest++) bytes[rest] = 0
     return fault
   }
 
