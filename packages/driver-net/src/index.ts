@@ -18,6 +18,7 @@ export type { NetSettings } from './net-settings.ts'
 export { type NetDriverFeature, type NetQueue, netSpec } from './net-spec.ts'
 export type { InvalidConfig, LinkState } from './net-state.ts'
 export type { Coalescing, CoalescingSettings, Direction } from './notification-coalescing.ts'
+export { packetHash } from './packet-hash.ts'
 export { RECEIVED_HEAD_LENGTH, type ReceivedPacket } from './received-packet.ts'
 export {
   DEFAULT_HASH_KEY,
@@ -26,4 +27,5 @@ export {
   type RssConfig,
   type RssSetting,
 } from './steering-options.ts'
+export { toeplitz } from './toeplitz.ts'
 export { type NetHeaderPolicy, validateNetHeader } from './validate-net-header.ts'
