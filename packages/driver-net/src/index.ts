@@ -13,7 +13,13 @@ export { NetHeaderFault, type NetHeaderFaultCode, netHeaderFaultNames } from './
 export { HEAD_LENGTH } from './net-limits.ts'
 export type { NetOffloads } from './net-offloads.ts'
 export type { NetOptions } from './net-options.ts'
-export { type AdoptPairOptions, type FaultReport, type NetPairTransfer, NetQueuePair, type PairReport } from './net-queue-pair.ts'
+export {
+  type AdoptPairOptions,
+  type FaultReport,
+  type NetPairTransfer,
+  NetQueuePair,
+  type PairReport,
+} from './net-queue-pair.ts'
 export type { NetSettings } from './net-settings.ts'
 export { type NetDriverFeature, type NetQueue, netSpec } from './net-spec.ts'
 export type { InvalidConfig, LinkState } from './net-state.ts'

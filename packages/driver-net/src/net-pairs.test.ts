@@ -431,7 +431,7 @@ describe('§ 5.1.6.4.5 hashes reported', () => {
     model.deliver(long)
     model.deliver(packet(driver, 2))
     const header = Object.assign(new NetHeaderFields(), { flags: 1, csumStart: 34, csumOffset: 6 })
-    model.deliver(packet(driver, 3), { ...header })
+    model.deliver(packet(driver, 3), header)
     await turns()
     expect(received.map((frame) => [flowOf(frame), frame.length])).toEqual([
       [1, 1500],
