@@ -42,8 +42,12 @@ export async function setUpQueue(
     allocator: transport.dma,
     indirect: hasFeature(features.bits, ReservedFeature.INDIRECT_DESC),
     eventIdx: hasFeature(features.bits, ReservedFeature.EVENT_IDX),
+    inOrder: hasFeature(features.bits, ReservedFeature.IN_ORDER),
     trust: options.trust ?? (transport.legacy ? 'tolerant' : 'strict'),
-    notify: () => transport.notify(plan.index),
+    // Two functions: the packet path decides nothing.
+    notify: hasFeature(features.bits, ReservedFeature.NOTIFICATION_DATA)
+      ? (next: number) => transport.notify(plan.index, next)
+      : () => transport.notify(plan.index),
     device: transport.location,
     generation,
   }
