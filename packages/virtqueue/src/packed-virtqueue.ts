@@ -6,6 +6,7 @@ import { descriptorEvent } from './descriptor-event.ts'
 import { fillPackedTable } from './fill-packed-table.ts'
 import { PackedAvailableDescriptors } from './packed-available-descriptors.ts'
 import type { PackedDeviceArea } from './packed-device-area.ts'
+import { PackedInOrder } from './packed-in-order.ts'
 import { PackedRingMemory } from './packed-ring-memory.ts'
 import type { PackedVirtqueueOptions } from './packed-virtqueue-options.ts'
 import { Counter, QueueBooks, Shadow } from './queue-books.ts'
@@ -37,12 +38,13 @@ export class PackedVirtqueue extends BookedVirtqueue {
   readonly #tableCapacity: number
   readonly #eventIdx: boolean
   readonly #strict: boolean
-  readonly #notify: () => void
+  readonly #notify: (next: number) => void
   readonly #books: QueueBooks
   readonly #memory: PackedRingMemory
   readonly #available: PackedAvailableDescriptors
   readonly #driverEvents: Uint32Array
   readonly #deviceArea: PackedDeviceArea
+  readonly #inOrder: PackedInOrder | undefined
   /** Position at which the device writes its next used descriptor. */
   #used = 0
 
@@ -66,6 +68,9 @@ export class PackedVirtqueue extends BookedVirtqueue {
     this.#available = new PackedAvailableDescriptors(memory.descriptors, size)
     this.#driverEvents = memory.driverEvents
     this.#deviceArea = memory.deviceArea
+    this.#inOrder = options.inOrder
+      ? new PackedInOrder(books, memory.deviceArea, memory.driverEvents, this.#strict)
+      : undefined
     if (adopted) books.wantsNotifications = adopted.usedNotifications
     else this.#clear()
   }
@@ -121,13 +126,17 @@ export class PackedVirtqueue extends BookedVirtqueue {
     if (this.#books.halted) return
     this.#books.counters[SENT]!++
     // Last, as a device in this process may use the buffers, and its owner call back, before this returns.
-    this.#notify()
+    this.#notify(this.#nextAvailable())
   }
 
   popUsed(batch: UsedBatch): number {
     const books = this.#books
     if (books.halted) return 0
     if (books.unpublishedCount !== 0) books.flipUnpublished()
+    if (this.#inOrder !== undefined) {
+      const taken = this.#inOrder.take(batch, this.#used)
+      return this.#settle(taken, this.#inOrder.position, this.#inOrder.violation)
+    }
     const { cookies, written } = batch
     const deviceArea = this.#deviceArea
     const shadow = books.shadow
@@ -160,11 +169,7 @@ export class PackedVirtqueue extends BookedVirtqueue {
     }
     // A full barrier; the value is of no interest.
     Atomics.load(this.#driverEvents, 0)
-    if (found === 0) {
-      if (books.unpublishedCount !== 0) books.flipUnpublished()
-      if (violation !== undefined) books.fail(violation)
-      return 0
-    }
+    if (found === 0) return this.#settle(0, position, violation)
     position = this.#used
     let freeId = books.freeHead
     let freed = 0
@@ -199,18 +204,12 @@ export class PackedVirtqueue extends BookedVirtqueue {
     }
     books.freeHead = freeId
     books.freeCount += freed
-    books.outstandingCount -= taken
-    books.counters[USED]! += taken
-    this.#used = position
-    if (books.unpublishedCount !== 0) books.flipUnpublished()
-    // A full barrier: what the device uses from here on is notified, what it used before is there at the next call.
-    if (this.#eventIdx && books.wantsNotifications) Atomics.store(this.#driverEvents, 0, this.#nextUsedEvent())
-    if (violation !== undefined) books.fail(violation)
-    return taken
+    return this.#settle(taken, position, violation)
   }
 
   hasUsed(): boolean {
     if (this.#books.halted) return false
+    if (this.#inOrder !== undefined && this.#inOrder.left > 0) return true
     const position = this.#used
     const size = this.size
     const word = this.#deviceArea.nextUsedWord(position < size ? position : position - size)
@@ -243,6 +242,7 @@ export class PackedVirtqueue extends BookedVirtqueue {
       tablesAddress: this.#memory.tablesAddress,
       tableCapacity: this.#tableCapacity,
       eventIdx: this.#eventIdx,
+      inOrder: this.#inOrder !== undefined,
       legacy: false,
       startIndex: 0,
       usedNotifications: books.wantsNotifications,
@@ -253,15 +253,37 @@ export class PackedVirtqueue extends BookedVirtqueue {
 
   override reset(): Int32Array {
     const cookies = super.reset()
+    this.#inOrder?.reset()
     this.#available.reset()
     this.#used = 0
     this.#clear()
     return cookies
   }
 
+  /** The end of every `popUsed`. */
+  #settle(count: number, position: number, violation: VirtioError | undefined): number {
+    const books = this.#books
+    if (books.unpublishedCount !== 0) books.flipUnpublished()
+    if (count > 0) {
+      this.#used = position
+      books.outstandingCount -= count
+      books.counters[USED]! += count
+      // A full barrier: what the device uses from here on is notified, what it used before is there at the next call.
+      if (this.#eventIdx && books.wantsNotifications) Atomics.store(this.#driverEvents, 0, this.#nextUsedEvent())
+    }
+    if (violation !== undefined) books.fail(violation)
+    return count
+  }
+
   #clear(): void {
     this.#memory.clear()
     if (this.#eventIdx) Atomics.store(this.#driverEvents, 0, this.#nextUsedEvent())
+  }
+
+  /** @see VIRTIO 1.3 § 2.8.16 "Driver Requirements: The Virtqueue Descriptor Table" */
+  #nextAvailable(): number {
+    const { first } = this.#available
+    return first < this.size ? first | EVENT_WRAP : first - this.size
   }
 
   /** @see VIRTIO 1.3 § 2.8.14 "Event Suppression Structure Format" */

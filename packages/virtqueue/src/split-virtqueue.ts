@@ -7,6 +7,7 @@ import { fillIndirectTable } from './fill-indirect-table.ts'
 import { needEvent } from './need-event.ts'
 import { Counter, QueueBooks, Shadow } from './queue-books.ts'
 import { ringError, ringOrigin } from './ring-error.ts'
+import { SplitInOrder } from './split-in-order.ts'
 import { SplitRingMemory } from './split-ring-memory.ts'
 import type { SplitVirtqueueOptions } from './split-virtqueue-options.ts'
 import type { UsedBatch } from './virtqueue.ts'
@@ -36,12 +37,13 @@ export class SplitVirtqueue extends BookedVirtqueue {
   readonly #strict: boolean
   readonly #startIndex: number
   readonly #mask: number
-  readonly #notify: () => void
+  readonly #notify: (next: number) => void
   readonly #books: QueueBooks
   readonly #memory: SplitRingMemory
   readonly #descriptors: Uint32Array
   readonly #driverArea: Uint16Array
   readonly #deviceArea: DeviceArea
+  readonly #inOrder: SplitInOrder | undefined
   #availableIndex: number
   #usedIndex: number
 
@@ -74,6 +76,7 @@ export class SplitVirtqueue extends BookedVirtqueue {
     this.#descriptors = memory.descriptors
     this.#driverArea = memory.driverArea
     this.#deviceArea = memory.deviceArea
+    this.#inOrder = options.inOrder ? new SplitInOrder(books, memory.deviceArea, this.#strict) : undefined
     this.#availableIndex = this.#startIndex
     this.#usedIndex = this.#startIndex
     if (adopted) books.wantsNotifications = adopted.usedNotifications
@@ -130,18 +133,22 @@ export class SplitVirtqueue extends BookedVirtqueue {
     if (this.#books.halted) return
     this.#books.counters[SENT]!++
     // Last, as a device in this process may use the buffers, and its owner call back, before this returns.
-    this.#notify()
+    this.#notify(this.#availableIndex)
   }
 
   popUsed(batch: UsedBatch): number {
     const books = this.#books
     if (books.halted) return 0
     const deviceArea = this.#deviceArea
-    let last = this.#usedIndex
-    const used = (deviceArea.usedIndex() - last) & 0xffff
+    const first = this.#usedIndex
+    const used = (deviceArea.usedIndex() - first) & 0xffff
     if (used === 0) return 0
     if (used > books.outstandingCount) return this.#indexViolation(used)
     if (books.unpublishedCount !== 0) books.flipUnpublished()
+    if (this.#inOrder !== undefined) {
+      const taken = this.#inOrder.take(batch, used, first)
+      return this.#settle(taken, this.#inOrder.violation)
+    }
     const { cookies, written } = batch
     const shadow = books.shadow
     const size = this.size
@@ -149,6 +156,7 @@ export class SplitVirtqueue extends BookedVirtqueue {
     const limit = used < cookies.length ? used : cookies.length
     let freeHead = books.freeHead
     let freed = 0
+    let last = first
     let count = 0
     let violation: VirtioError | undefined
     for (; count < limit; count++) {
@@ -184,18 +192,11 @@ export class SplitVirtqueue extends BookedVirtqueue {
       else shadow[this.#tailOf(head, descriptors) + NEXT] = freeHead
       freeHead = id
       freed += descriptors
-      last = (last + 1) & 0xffff
+      last++
     }
     books.freeHead = freeHead
     books.freeCount += freed
-    books.outstandingCount -= count
-    books.counters[USED]! += count
-    this.#usedIndex = last
-    if (books.unpublishedCount !== 0) books.flipUnpublished()
-    // A full barrier: what the device uses from here on is notified, what it used before is there at the next call.
-    if (this.#eventIdx && books.wantsNotifications) Atomics.store(this.#driverArea, AVAIL_RING + size, last)
-    if (violation !== undefined) books.fail(violation)
-    return count
+    return this.#settle(count, violation)
   }
 
   hasUsed(): boolean {
@@ -232,6 +233,7 @@ export class SplitVirtqueue extends BookedVirtqueue {
       tablesAddress: this.#memory.tablesAddress,
       tableCapacity: this.#tableCapacity,
       eventIdx: this.#eventIdx,
+      inOrder: this.#inOrder !== undefined,
       legacy: this.#options.legacy,
       startIndex: this.#startIndex,
       usedNotifications: books.wantsNotifications,
@@ -242,6 +244,7 @@ export class SplitVirtqueue extends BookedVirtqueue {
 
   override reset(): Int32Array {
     const cookies = super.reset()
+    this.#inOrder?.reset()
     this.#availableIndex = this.#startIndex
     this.#usedIndex = this.#startIndex
     this.#memory.initialize(this.#startIndex)
@@ -308,6 +311,20 @@ export class SplitVirtqueue extends BookedVirtqueue {
     writeDescriptor(this.#descriptors, head << 2, table, length, SplitRing.DESC_F_INDIRECT)
     books.freeHead = books.shadow[(head << 2) + NEXT]!
     books.freeCount -= 1
+  }
+
+  /** The end of every `popUsed`. */
+  #settle(count: number, violation: VirtioError | undefined): number {
+    const books = this.#books
+    const last = (this.#usedIndex + count) & 0xffff
+    this.#usedIndex = last
+    books.outstandingCount -= count
+    books.counters[USED]! += count
+    if (books.unpublishedCount !== 0) books.flipUnpublished()
+    // A full barrier: what the device uses from here on is notified, what it used before is there at the next call.
+    if (this.#eventIdx && books.wantsNotifications) Atomics.store(this.#driverArea, AVAIL_RING + this.size, last)
+    if (violation !== undefined) books.fail(violation)
+    return count
   }
 
   /** Position in the shadow of a chain's last descriptor. */
