@@ -18,6 +18,8 @@ export interface DeviceBus {
   readonly reachable: boolean
   used(queue: DeviceQueue): void
   configChanged(): void
+  /** The driver left this queue in a state that the device cannot go on with. */
+  broken?(queue: DeviceQueue): void
   /** The device was reset: vectors and interrupt status go back too. */
   reset(): void
 }
@@ -231,8 +233,9 @@ export class DeviceCore implements DeviceHost {
           : DeviceSplitRing.legacyAddresses(queue.legacyPage * 4096, queue.size)),
         eventIndex: hasFeature(accepted, ReservedFeature.EVENT_IDX),
         indirect: hasFeature(accepted, ReservedFeature.INDIRECT_DESC),
+        position: queue.position,
         notify: () => this.#options.bus.used(queue),
-        onBroken: (reason) => this.needsReset(reason),
+        onBroken: (reason) => this.#broken(queue, reason),
         profile: this.profile,
         device: this,
       }
@@ -241,9 +244,14 @@ export class DeviceCore implements DeviceHost {
     } catch (error) {
       if (!(error instanceof RangeError)) throw error
       queue.enabled = false
-      this.needsReset(error.message)
+      this.#broken(queue, error.message)
       return undefined
     }
+  }
+
+  #broken(queue: DeviceQueue, reason: string): void {
+    this.#options.bus.broken?.(queue)
+    this.needsReset(reason)
   }
 
   /** An available buffer notification for this queue. */

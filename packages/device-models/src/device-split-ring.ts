@@ -1,7 +1,7 @@
 import { SplitRing } from '@virtio-ts/spec'
 import { BrokenChain, ChainReader } from './chain-reader.ts'
 import type { DescriptorChain } from './descriptor-chain.ts'
-import type { DeviceRing, DeviceRingOptions, RingAddresses, UsedElement } from './device-ring.ts'
+import type { DeviceRing, DeviceRingOptions, RingAddresses, RingPosition, UsedElement } from './device-ring.ts'
 import { passesEvent } from './event-index.ts'
 import { Rules, type SpecClause } from './rules.ts'
 
@@ -52,8 +52,13 @@ export class DeviceSplitRing implements DeviceRing {
     this.#device = new DataView(this.deviceArea.buffer, this.deviceArea.byteOffset, this.deviceArea.byteLength)
     this.#driverWords = wordsOf(this.driverArea)
     this.#deviceWords = wordsOf(this.deviceArea)
-    const table = memory.offsetOf(options.descriptorArea, 1)
+    const table = this.descriptorArea
     this.#reader = new ChainReader({ memory, table, size, indirect: options.indirect ?? false, where: this.#where })
+    if (options.position !== undefined) {
+      this.#takenIndex = options.position.taken
+      this.#usedIndex = options.position.used
+      return
+    }
     // VIRTIO 1.3 § 2.7.10.1 "Driver Requirements: Available Buffer Notification Suppression"
     if (this.#device.getUint16(SplitRing.USED_FLAGS, true) !== 0)
       this.#record(Rules.AVAILABLE_SUPPRESSION, 'flags of the used ring are not 0 when the queue comes into use')
@@ -84,6 +89,10 @@ export class DeviceSplitRing implements DeviceRing {
   /** Free-running index of the next used entry the device writes. */
   get usedIndex(): number {
     return this.#usedIndex
+  }
+
+  get position(): RingPosition {
+    return { taken: this.#takenIndex, used: this.#usedIndex }
   }
 
   get available(): number {
@@ -209,7 +218,7 @@ export class DeviceSplitRing implements DeviceRing {
   /** Whether the ring's own memory is still the device's to use: a driver may free it only after a reset. */
   #reachable(): boolean {
     const { memory, descriptorArea, driverArea, deviceArea } = this.#options
-    const there = (address: number): boolean => memory.offsetOf(address, 1, this.#ring) >= 0
+    const there = (address: number): boolean => memory.reaches(address, 1, this.#ring)
     if (there(descriptorArea) && there(driverArea) && there(deviceArea)) return true
     this.#break(Rules.CLEANUP, 'the ring was freed while the device could still reach it')
     return false
