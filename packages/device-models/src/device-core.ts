@@ -34,6 +34,8 @@ export interface DeviceCoreOptions {
   readonly bus: DeviceBus
   /** Work on a notification inside it, or on the next turn of the event loop. */
   readonly execution: 'immediate' | 'deferred'
+  /** Buffers taken from a queue before the event loop gets its turn. @defaultValue as many as there are */
+  readonly buffersAtOnce?: number
 }
 
 /** Numbers for tests and the demo. */
@@ -275,14 +277,23 @@ export class DeviceCore implements DeviceHost {
     this.#immediate = undefined
     if (this.#running) return
     this.#running = true
+    const exhausted: number[] = []
     try {
       for (const index of this.#pending) {
         this.#pending.delete(index)
-        if (this.ring(index)) this.model.onNotify(index)
+        const ring = this.ring(index)
+        if (!ring) continue
+        ring.allowance = this.#options.buffersAtOnce ?? Number.POSITIVE_INFINITY
+        this.model.onNotify(index)
+        if (ring.allowance <= 0) exhausted.push(index)
+        ring.allowance = Number.POSITIVE_INFINITY
       }
     } finally {
       this.#running = false
     }
+    if (exhausted.length === 0) return
+    for (const index of exhausted) this.#pending.add(index)
+    this.#immediate ??= setImmediate(() => this.#run())
   }
 
   configChanged(notify: boolean): void {
@@ -308,6 +319,7 @@ export class DeviceCore implements DeviceHost {
   /** The device ends: no work that was put off, no ring to write to. */
   close(): void {
     clearImmediate(this.#immediate)
+    this.#immediate = undefined
     this.#pending.clear()
     for (const queue of this.queues) queue.stop()
   }

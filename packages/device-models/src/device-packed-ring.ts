@@ -29,6 +29,7 @@ export class DevicePackedRing implements DeviceRing {
   readonly descriptorArea: Uint8Array
   readonly driverArea: Uint8Array
   readonly deviceArea: Uint8Array
+  allowance: number = Number.POSITIVE_INFINITY
   readonly #options: DeviceRingOptions
   readonly #ring: DataView
   readonly #driver: DataView
@@ -99,6 +100,7 @@ export class DevicePackedRing implements DeviceRing {
   }
 
   take(): DescriptorChain | undefined {
+    if (this.allowance <= 0) return undefined
     if (!this.#usable() || !this.#isWaiting()) return undefined
     const { slot, wrap } = this.#taken
     this.#readDriverEvents()
@@ -107,6 +109,7 @@ export class DevicePackedRing implements DeviceRing {
       for (const index of chain.descriptors) this.#seen.set(this.#descriptor(index), index * DESCRIPTOR_SIZE)
       this.#out += chain.descriptors.length
       this.#taken = this.#ahead(this.#taken, chain.descriptors.length)
+      this.allowance--
       return chain
     } catch (error) {
       if (!(error instanceof BrokenChain)) throw error
@@ -179,7 +182,7 @@ export class DevicePackedRing implements DeviceRing {
     // Behind the newest: a device that waits for more than there is has seen those before it.
     if (this.#options.eventIndex) this.#writeEvents(EVENT_FLAGS_DESC, this.#ahead(this.#taken, this.#waiting().slots))
     else this.#writeEvents(EVENT_FLAGS_ENABLE, START)
-    return this.#usable() && this.#isWaiting()
+    return this.allowance > 0 && this.#usable() && this.#isWaiting()
   }
 
   /** Asks for a notification once the driver makes the descriptor available that is `count` others behind the next one to take. */

@@ -63,6 +63,11 @@ export interface DeviceRing {
   readonly position: RingPosition
   /** Buffers made available and not yet taken; 0 for a ring that is broken or stopped. */
   readonly available: number
+  /**
+   * How many buffers may be taken from now on, for a device whose driver is another process: one that never stops adding buffers must
+   * not keep the device in a loop. Without allowance `take` finds nothing and `requestNotifications` has nothing waiting.
+   */
+  allowance: number
   /** Takes the next available buffer; undefined when there is none. */
   take(): DescriptorChain | undefined
   /** Puts back the buffers taken last, the latest first: as if they had never been taken. */

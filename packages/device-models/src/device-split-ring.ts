@@ -23,6 +23,7 @@ export class DeviceSplitRing implements DeviceRing {
   readonly descriptorArea: Uint8Array
   readonly driverArea: Uint8Array
   readonly deviceArea: Uint8Array
+  allowance: number = Number.POSITIVE_INFINITY
   readonly #options: DeviceSplitRingOptions
   readonly #driver: DataView
   readonly #device: DataView
@@ -107,6 +108,7 @@ export class DeviceSplitRing implements DeviceRing {
   }
 
   take(): DescriptorChain | undefined {
+    if (this.allowance <= 0) return undefined
     if (this.available === 0) return undefined
     this.#checkFlags()
     const slot = this.#takenIndex & (this.size - 1)
@@ -114,6 +116,7 @@ export class DeviceSplitRing implements DeviceRing {
     try {
       const chain = this.#reader.read(head)
       this.#takenIndex = (this.#takenIndex + 1) & 0xffff
+      this.allowance--
       return chain
     } catch (error) {
       if (!(error instanceof BrokenChain)) throw error
@@ -181,7 +184,7 @@ export class DeviceSplitRing implements DeviceRing {
     if (this.#options.eventIndex)
       store16(this.#device, this.#deviceWords, HEADER + SplitRing.USED_ELEMENT_SIZE * this.size, next)
     else this.#device.setUint16(SplitRing.USED_FLAGS, 0, true)
-    return this.available > 0
+    return this.allowance > 0 && this.available > 0
   }
 
   /** VIRTIO 1.3 § 2.7.7.2 "Device Requirements: Used Buffer Notification Suppression" */
