@@ -16,6 +16,10 @@ const benchmarks = {
   arp: 'ARP round trip through QEMU’s user networking; ours: event-driven, peer: polled',
   ideal:
     'an ideal device in C on the other core, ours against the same loop in C; words: split packed transmit receive roundTrip',
+  heap: 'what ten seconds of the hot loop leave on the heap',
+  tap: 'our driver on testpmd’s vhost port; peer: a TAP read and written through node:fs',
+  'vhost-user':
+    'our driver and DPDK’s on the same testpmd; words: one two (queue pairs) 64 1514 split packed transmit receive roundTrip',
   start: 'from spawning QEMU to DRIVER_OK; peer: the same QEMU until its first answer',
 }
 
@@ -23,7 +27,7 @@ const [name = '', ...flags] = process.argv.slice(2)
 if (!(name in benchmarks)) {
   console.error(
     `npm run bench -- NAME [--json] [--quick] [WORD...], where NAME is one of\n${Object.entries(benchmarks)
-      .map(([key, what]) => `  ${key.padEnd(6)} ${what}`)
+      .map(([key, what]) => `  ${key.padEnd(10)} ${what}`)
       .join('\n')}`,
   )
   process.exit(2)
@@ -33,6 +37,10 @@ const json = flags.includes('--json')
 const { run } = await import(`./${name}.mjs`)
 /** @type {import('./report.mjs').Row[]} */
 const rows = []
+// The ends of processes and of huge pages hang on this one's exit.
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
+  process.once(signal, () => process.exit(128 + os.constants.signals[signal]))
+}
 const options = { quick: flags.includes('--quick'), words: flags.filter((word) => !word.startsWith('--')) }
 for await (const row of run(options)) {
   rows.push(row)

@@ -5,6 +5,7 @@ import { pinToDriverCpu, ran } from './machine/cores.mjs'
 /** @typedef {import('./machine/windows.mjs').Window} Window */
 /** @typedef {import('@virtio-ts/driver-net').NetDriver} NetDriver */
 /** A queue pair, or a driver of one. @typedef {Pick<NetDriver, 'reserve' | 'frameOffset' | 'commit' | 'publish' | 'receive'>} Pair */
+/** @typedef {[bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint]} Eight */
 
 /** Turns between two looks at the clock, which costs as much as a few packets. */
 const TURNS = 64
@@ -51,7 +52,7 @@ export class PacketLoop {
       return
     }
     const to = this.words
-    const from = /** @type {bigint[]} */ (/** @type {unknown} */ (this.frameWords))
+    const from = /** @type {Eight} */ (/** @type {unknown} */ (this.frameWords))
     const at = offset >> 3
     to[at] = from[0]
     to[at + 1] = from[1]

@@ -1,0 +1,50 @@
+// @ts-check
+// node --expose-gc child.mjs JSON: runs the hot loop, prints how much more of the heap is in use after it than before, in bytes.
+import { PerformanceObserver } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { NetDriver } from '@virtio-ts/driver-net'
+import { memfdDma } from '@virtio-ts/memory/memfd'
+import { IdealTransport } from '../ideal/ideal-transport.mjs'
+import { pinToDriverCpu } from '../machine/cores.mjs'
+import { PacketLoop } from '../packet-loop.mjs'
+
+/** @type {{ program: string, packed: boolean, milliseconds: number }} */
+const { program, packed, milliseconds } = JSON.parse(process.argv[2] ?? '')
+const dma = memfdDma(8 << 20)
+const transport = new IdealTransport(dma, { program, packed, mode: 'roundTrip', length: 64 })
+const net = await NetDriver.open(transport, { interrupts: 'none', queueSize: 256, transmitBuffers: 256 })
+const loop = new PacketLoop(net.bytes, [net], { length: 64 })
+/** Bytes of objects in use, once nothing is left that could go. */
+async function inUse() {
+  for (let i = 0; i < 4; i++) {
+    globalThis.gc?.()
+    await sleep(20)
+  }
+  const { heapUsed, external, arrayBuffers } = process.memoryUsage()
+  return heapUsed + external + arrayBuffers
+}
+
+/** @param {number} duration @returns {Promise<{ growth: number, collected: number }>} */
+async function phase(duration) {
+  let collected = 0
+  const observer = new PerformanceObserver((list) => {
+    collected += list.getEntries().length
+  })
+  const before = await inUse()
+  observer.observe({ entryTypes: ['gc'] })
+  loop.run('roundTrip', duration)
+  await sleep(50)
+  observer.disconnect()
+  return { growth: (await inUse()) - before, collected }
+}
+
+pinToDriverCpu()
+// Until everything is compiled: code is on the heap, too.
+for (let i = 0; i < 10; i++) loop.run('roundTrip', milliseconds / 10)
+for (let i = 0; i < 3; i++) await phase(1)
+// The measurement itself leaves something, however short it is.
+const short = await phase(1)
+const long = await phase(milliseconds)
+console.log(JSON.stringify({ growth: long.growth - short.growth, collected: long.collected }))
+await net.close()
+dma.close()
