@@ -6,6 +6,7 @@ import { NetDriver } from '@virtio-ts/driver-net'
 import { memfdDma } from '@virtio-ts/memory/memfd'
 import { IdealTransport } from '../ideal/ideal-transport.mjs'
 import { pinToDriverCpu } from '../machine/cores.mjs'
+import { runLoops } from '../measure-loops.mjs'
 import { PacketLoop } from '../packet-loop.mjs'
 
 /** @type {{ program: string, packed: boolean, milliseconds: number }} */
@@ -13,7 +14,7 @@ const { program, packed, milliseconds } = JSON.parse(process.argv[2] ?? '')
 const dma = memfdDma(8 << 20)
 const transport = new IdealTransport(dma, { program, packed, mode: 'roundTrip', length: 64 })
 const net = await NetDriver.open(transport, { interrupts: 'none', queueSize: 256, transmitBuffers: 256 })
-const loop = new PacketLoop(net.bytes, [net], { length: 64 })
+const loops = net.pairs.map((pair) => new PacketLoop(pair, { length: 64 }))
 /** Bytes of objects in use, once nothing is left that could go. */
 async function inUse() {
   for (let i = 0; i < 4; i++) {
@@ -32,7 +33,7 @@ async function phase(duration) {
   })
   const before = await inUse()
   observer.observe({ entryTypes: ['gc'] })
-  loop.run('roundTrip', duration)
+  runLoops(loops, 'roundTrip', duration)
   await sleep(50)
   observer.disconnect()
   return { growth: (await inUse()) - before, collected }
@@ -40,7 +41,7 @@ async function phase(duration) {
 
 pinToDriverCpu()
 // Until everything is compiled: code is on the heap, too.
-for (let i = 0; i < 10; i++) loop.run('roundTrip', milliseconds / 10)
+for (let i = 0; i < 10; i++) runLoops(loops, 'roundTrip', milliseconds / 10)
 for (let i = 0; i < 3; i++) await phase(1)
 // The measurement itself leaves something, however short it is.
 const short = await phase(1)
