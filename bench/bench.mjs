@@ -1,6 +1,6 @@
 // @ts-check
 // npm run bench -- NAME [--json] [--quick] [WORD...]: runs one benchmark of this folder and prints its rows. Nothing is asserted.
-import { execFileSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import os from 'node:os'
 import { formatRow, formatTable } from './report.mjs'
 
@@ -16,7 +16,9 @@ const benchmarks = {
   arp: 'ARP round trip through QEMU’s user networking; ours: event-driven, peer: polled',
   ideal:
     'an ideal device in C on the other core, ours against the same loop in C; words: split packed transmit receive roundTrip',
-  heap: 'what ten seconds of the hot loop leave on the heap',
+  memory: 'what a queue pair takes, and what ten seconds of the hot loop leave on the heap',
+  sweep: 'our driver and DPDK’s on the same testpmd: transmit against ring size and batch; words: split packed',
+  idle: 'netd on a testpmd that sends nothing; peer: DPDK’s driver, which polls',
   tap: 'our driver on testpmd’s vhost port; peer: a TAP read and written through node:fs',
   'vhost-user':
     'our driver and DPDK’s on the same testpmd; words: one two (queue pairs) 64 1514 split packed transmit receive roundTrip',
@@ -50,15 +52,21 @@ for await (const row of run(options)) {
 if (!json) {
   console.log(`${benchmarks[name]}\n`)
   console.log(formatTable(rows))
-  console.log(
-    `\n${os.cpus()[0]?.model}, ${os.cpus().length} cores, Linux ${os.release()}, Node ${process.version}, ${qemuVersion()}, ${new Date().toISOString().slice(0, 10)}`,
-  )
+  const machine = [
+    os.cpus()[0]?.model.trim(),
+    `${os.cpus().length} cores`,
+    `Linux ${os.release()}`,
+    `Node ${process.version}`,
+    version('qemu-system-x86_64', '--version', /QEMU emulator version [\d.]+/),
+    version('dpdk-testpmd', '--version', /DPDK [\d.]+/),
+    version('cc', '--version', /^.*(cc|clang).*$/m),
+    new Date().toISOString().slice(0, 10),
+  ]
+  console.log(`\n${machine.join(', ')}`)
 }
 
-function qemuVersion() {
-  try {
-    return execFileSync('qemu-system-x86_64', ['--version'], { encoding: 'utf8' }).split('\n')[0]
-  } catch {
-    return 'no QEMU'
-  }
+/** @param {string} program @param {string} argument @param {RegExp} line @returns {string} */
+function version(program, argument, line) {
+  const { stdout, stderr } = spawnSync(program, [argument], { encoding: 'utf8' })
+  return line.exec(`${stdout}${stderr}`)?.[0] ?? `no ${program}`
 }

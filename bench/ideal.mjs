@@ -26,7 +26,7 @@ export async function* run({ quick, words }) {
   needTwoCores()
   const program = compile('ideal/device')
   const anchor = compile('ideal/driver')
-  const effort = quick ? { rounds: 1, attempts: 4 } : { rounds: 7, attempts: 14 }
+  const effort = quick ? { rounds: 1, attempts: 2 } : { rounds: 7, attempts: 14 }
   const windows = quick ? { windows: 80, milliseconds: 5 } : { windows: 9, milliseconds: 150 }
   for (const ring of chosen(words, /** @type {const} */ (['split', 'packed']))) {
     for (const mode of chosen(words, /** @type {const} */ (['transmit', 'receive', 'roundTrip']))) {

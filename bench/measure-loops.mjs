@@ -30,16 +30,17 @@ export function measureLoops(loops, mode, { windows, milliseconds }, deviceRan) 
 
 /**
  * @param {readonly PacketLoop[]} loops @param {Mode} mode @param {number} milliseconds at least
+ * @param {number} [turns] between two looks at the clock, each of which leaves a few numbers on the heap
  * @returns {{ packets: number, elapsed: number, polls: number, empty: number }} `empty`: polls that moved nothing
  */
-export function runLoops(loops, mode, milliseconds) {
+export function runLoops(loops, mode, milliseconds, turns = TURNS) {
   let packets = 0
   let polls = 0
   let empty = 0
   let elapsed = 0
   const start = performance.now()
   while (elapsed < milliseconds) {
-    for (let turn = 0; turn < TURNS; turn++) {
+    for (let turn = 0; turn < turns; turn++) {
       for (let i = 0; i < loops.length; i++) {
         const count = /** @type {PacketLoop} */ (loops[i]).turn(mode)
         packets += count
