@@ -28,7 +28,10 @@ export class StorageDaemon implements AsyncDisposable {
     this.#ended = new Promise((resolve) => this.#child.once('close', () => resolve()))
   }
 
-  /** @throws Error with its last words when it ends, or does not listen in time */
+  /**
+   * Returns when the socket's file is there, which is a moment before anybody can connect.
+   * @throws Error with its last words when it ends, or the file does not come in time
+   */
   static async launch(options: StorageDaemonOptions): Promise<StorageDaemon> {
     const daemon = new StorageDaemon(options)
     for (let waited = 0; !existsSync(options.path); waited += 10) {

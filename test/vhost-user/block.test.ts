@@ -96,7 +96,7 @@ requirement('qemu-storage-daemon')('a block device at qemu-storage-daemon', () =
     const { path } = await launch()
     const endpoint = endpointAt(path)
     for (const interrupts of ['auto', 'none'] as const) {
-      await using device = await initialize(await endpoint.connect(), blockSpec, { interrupts })
+      await using device = await initialize(await endpoint.connect({ wait: true }), blockSpec, { interrupts })
       expect(device.describe()).toMatchObject({
         transport: 'vhost-user',
         location: path,
@@ -116,7 +116,7 @@ requirement('qemu-storage-daemon')('a block device at qemu-storage-daemon', () =
   it.each([1, 3])('writes through %i regions of memory, on two queues', async (regions) => {
     const { path } = await launch(2)
     const endpoint = endpointAt(path, { memory: { length: 8 << 20, regions } })
-    await using device = await initialize(await endpoint.connect(), blockSpec)
+    await using device = await initialize(await endpoint.connect({ wait: true }), blockSpec)
     expect(device.describe().queues.length).toBe(2)
     // Two of these do not fit into one region of three.
     const filling = device.allocate(5 << 19)
@@ -135,7 +135,7 @@ requirement('qemu-storage-daemon')('a block device at qemu-storage-daemon', () =
   it('ends with device.gone when the daemon is killed, and is there again with the next one', async () => {
     const { daemon, path } = await launch()
     const endpoint = endpointAt(path)
-    const device = await initialize(await endpoint.connect(), blockSpec)
+    const device = await initialize(await endpoint.connect({ wait: true }), blockSpec)
     const faults: VirtioError[] = []
     const failed = new Promise<void>((resolve) => device.onFault((reason) => resolve(void faults.push(reason))))
     const memory = device.allocate(1024)
@@ -162,7 +162,7 @@ requirement('qemu-storage-daemon')('a block device at qemu-storage-daemon', () =
     const { daemon, path } = await launch()
     const endpoint = endpointAt(path, { timeout: 200 })
     const before = openFdCount()
-    const transport = await endpoint.connect()
+    const transport = await endpoint.connect({ wait: true })
     const device = await initialize(transport, blockSpec)
     const memory = device.allocate(1024)
     expect(await transfer(device, memory, REQUEST_IN, 0)).toBe(0)
@@ -180,7 +180,7 @@ requirement('qemu-storage-daemon')('a block device at qemu-storage-daemon', () =
     const { path } = await launch()
     const endpoint = endpointAt(path)
     const cycle = async (): Promise<void> => {
-      await using device = await initialize(await endpoint.connect(), blockSpec)
+      await using device = await initialize(await endpoint.connect({ wait: true }), blockSpec)
       expect(await transfer(device, device.allocate(1024), REQUEST_IN, 1)).toBe(0)
     }
     await cycle()
@@ -192,7 +192,7 @@ requirement('qemu-storage-daemon')('a block device at qemu-storage-daemon', () =
   transportSuite('vhost-user-blk', {
     open: async () => {
       const { path } = await launch()
-      return { transport: await endpointAt(path).connect() }
+      return { transport: await endpointAt(path).connect({ wait: true }) }
     },
     legacy: false,
     interrupts: 'eventfd',
