@@ -2,13 +2,13 @@
 // What it costs to wait: netd, told by notifications, and DPDK's driver, which polls, on a testpmd that sends nothing.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Testpmd, vhostDevice, virtioUserDevice } from '@virtio-ts/conformance/testpmd'
 import { deviceCpu, driverCpu, ran } from './machine/cores.mjs'
+import { temporaryFolder } from './machine/temporary-folder.mjs'
 import { alternate } from './report.mjs'
 
 const netd = fileURLToPath(new URL('../apps/netd/bin/netd.js', import.meta.url))
@@ -27,15 +27,14 @@ export async function* run({ quick }) {
 
 /** @param {(path: string) => Promise<number>} measure */
 async function onBackEnd(measure) {
-  const folder = mkdtempSync(join(tmpdir(), 'virtio-ts-bench-'))
-  const path = join(folder, 'socket')
+  const path = join(temporaryFolder(), 'socket')
   const backEnd = await Testpmd.launch({ devices: [vhostDevice({ path })], cpu: deviceCpu, forward: 'rxonly' })
   try {
     await backEnd.start()
     return await measure(path)
   } finally {
     await backEnd.close()
-    rmSync(folder, { recursive: true, force: true })
+    rmSync(path, { force: true })
   }
 }
 

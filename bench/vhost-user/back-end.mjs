@@ -1,10 +1,10 @@
 // @ts-check
 // testpmd as the back-end both drivers are measured on: a fresh one for each run, on the device's core.
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { Testpmd, vhostDevice } from '@virtio-ts/conformance/testpmd'
 import { deviceCpu, threadOf } from '../machine/cores.mjs'
+import { temporaryFolder } from '../machine/temporary-folder.mjs'
 
 /** @typedef {import('./cases.mjs').Case} Case */
 /** @typedef {import('../machine/windows.mjs').Window} Window */
@@ -21,8 +21,7 @@ const forwarding = /** @type {const} */ ({ transmit: 'rxonly', receive: 'txonly'
  * @throws Error when driver and back-end counted different packets
  */
 export async function onBackEnd(test, drive) {
-  const folder = mkdtempSync(join(tmpdir(), 'virtio-ts-bench-'))
-  const path = join(folder, 'socket')
+  const path = join(temporaryFolder(), 'socket')
   const backEnd = await Testpmd.launch({
     devices: [vhostDevice({ path, queues: test.queues })],
     cpu: deviceCpu,
@@ -41,7 +40,7 @@ export async function onBackEnd(test, drive) {
     return windows
   } finally {
     await backEnd.close()
-    rmSync(folder, { recursive: true, force: true })
+    rmSync(path, { force: true })
   }
 }
 
