@@ -12,7 +12,8 @@ function pciId(id: number): string {
 function interruptsOf({ interrupts, vectors }: SessionDescription['device']): string {
   if (interrupts === 'none') return 'polled, no interrupts'
   if (interrupts === 'intx') return 'INTx'
-  return `MSI-X ${vectors} ${vectors === 1 ? 'vector' : 'vectors'}`
+  const count = `${vectors} ${vectors === 1 ? 'vector' : 'vectors'}`
+  return interrupts === 'eventfd' ? `eventfds, ${count}` : `MSI-X ${count}`
 }
 
 /** modern, transitional or legacy: what the function is, not how it is driven. */
