@@ -116,7 +116,7 @@ export class RawPeer {
 
   #receive(): void {
     while (!this.ended) {
-      const part = receiveWithFds(this.fd, 4096, 253)
+      const part = receiveOrEnd(this.fd)
       if (part === undefined) break
       if (part.bytes.length === 0) return this.close()
       this.#buffer = new Uint8Array(Buffer.concat([this.#buffer, part.bytes]))
@@ -149,6 +149,15 @@ export class RawPeer {
     const payload = answer ? answer(message) : undefined
     if (payload !== undefined) this.send(reply(message.request, payload))
     else if (!answer && this.#needReply && message.flags & NEED_REPLY) this.send(reply(message.request, u64(0)))
+  }
+}
+
+/** The other side may have closed with something unread, which is an error here. */
+function receiveOrEnd(fd: number): ReturnType<typeof receiveWithFds> {
+  try {
+    return receiveWithFds(fd, 4096, 253)
+  } catch {
+    return { bytes: new Uint8Array(0), fds: [] }
   }
 }
 
