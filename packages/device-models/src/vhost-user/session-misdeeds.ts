@@ -73,6 +73,8 @@ function deed<Point extends VhostUserPoint>(at: Point, apply: Apply<Point>): Ses
 
 const { HEADER_LENGTH, FLAG_REPLY, VERSION } = VhostUser
 const [FLAGS, SIZE] = [4, 8]
+/** SCM_MAX_FD */
+const MAX_FDS = 253
 const CONFIG_OFFSET = HEADER_LENGTH
 const CONFIG_SIZE = HEADER_LENGTH + 4
 
@@ -153,9 +155,10 @@ export const sessionMisdeeds: Readonly<Record<SessionMisdeedKind, SessionDeed>> 
   'config-offset': reply((view, { value }) =>
     view.setUint32(CONFIG_OFFSET, view.getUint32(CONFIG_OFFSET, true) + (value ?? 1), true),
   ),
-  /** `value` descriptors come with the reply, or 1. */
+  /** `value` descriptors come with the reply, or 1; no more than a message can carry. */
   'extra-fds': deed('reply', (moment, { value }) => {
-    moment.fds = [...moment.fds, ...Array.from({ length: value ?? 1 }, () => duplicate(2))]
+    const count = Math.min(value ?? 1, MAX_FDS - moment.fds.length)
+    moment.fds = [...moment.fds, ...Array.from({ length: count }, () => duplicate(2))]
   }),
   /** A reply nobody asked for comes behind a message: to request `value`, or GET_FEATURES. */
   'unasked-reply': deed('handled', (_moment, { value }, session) =>
