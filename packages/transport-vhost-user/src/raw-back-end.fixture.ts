@@ -116,14 +116,19 @@ export class RawPeer {
 
   #receive(): void {
     while (!this.ended) {
-      const part = receiveWithFds(this.fd, 4096, 253)
+      const part = receiveOrEnd(this.fd, this.#missing())
       if (part === undefined) break
       if (part.bytes.length === 0) return this.close()
       this.#buffer = new Uint8Array(Buffer.concat([this.#buffer, part.bytes]))
-      // One request at a time: what comes belongs to the message at hand.
       this.#fds.push(...part.fds)
       this.#cut()
     }
+  }
+
+  /** Bytes of the message at hand: those beyond may come with descriptors of their own. */
+  #missing(): number {
+    if (this.#buffer.length < 12) return 12 - this.#buffer.length
+    return 12 + new DataView(this.#buffer.buffer).getUint32(8, true) - this.#buffer.length
   }
 
   #cut(): void {
@@ -152,6 +157,15 @@ export class RawPeer {
   }
 }
 
+/** The other side may have closed with something unread, which is an error here. */
+function receiveOrEnd(fd: number, length: number): ReturnType<typeof receiveWithFds> {
+  try {
+    return receiveWithFds(fd, length, 253)
+  } catch {
+    return { bytes: new Uint8Array(0), fds: [] }
+  }
+}
+
 /** A listening back-end that says yes to everything, but for what a test makes it say. */
 export class RawBackEnd {
   readonly path: string
@@ -159,6 +173,7 @@ export class RawBackEnd {
   readonly #folder: string
   readonly #listening: number
   readonly #stop: () => void
+  #closed = false
 
   constructor(options: RawBackEndOptions = {}) {
     this.#folder = mkdtempSync(join(tmpdir(), 'virtio-ts-raw-'))
@@ -178,6 +193,8 @@ export class RawBackEnd {
   }
 
   close(): void {
+    if (this.#closed) return
+    this.#closed = true
     this.#stop()
     for (const peer of this.peers) peer.close()
     close(this.#listening)
@@ -215,6 +232,9 @@ export function honestPeer(fd: number, options: RawBackEndOptions = {}): RawPeer
 
 /** Turns of the event loop until `done`, a bounded number of times. */
 export async function until(done: () => boolean): Promise<void> {
-  for (let turn = 0; turn < 2000 && !done(); turn++) await new Promise((resolve) => setTimeout(resolve, 1))
-  if (!done()) throw new Error('it did not come to that')
+  for (let turn = 0; turn < 2000; turn++) {
+    if (done()) return
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+  throw new Error('it did not come to that')
 }
