@@ -58,15 +58,15 @@ if (!json) {
     `Linux ${os.release()}`,
     `Node ${process.version}`,
     version('qemu-system-x86_64', '--version', /QEMU emulator version [\d.]+/),
-    version('dpdk-testpmd', '--version', /DPDK [\d.]+/),
+    version('dpdk-testpmd', '-v --in-memory --help', /DPDK [\d.]+/),
     version('cc', '--version', /^.*(cc|clang).*$/m),
     new Date().toISOString().slice(0, 10),
   ]
   console.log(`\n${machine.join(', ')}`)
 }
 
-/** @param {string} program @param {string} argument @param {RegExp} line @returns {string} */
-function version(program, argument, line) {
-  const { stdout, stderr } = spawnSync(program, [argument], { encoding: 'utf8' })
+/** @param {string} program @param {string} options @param {RegExp} line @returns {string} */
+function version(program, options, line) {
+  const { stdout, stderr } = spawnSync(program, options.split(' '), { encoding: 'utf8' })
   return line.exec(`${stdout}${stderr}`)?.[0] ?? `no ${program}`
 }

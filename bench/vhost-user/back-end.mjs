@@ -2,6 +2,7 @@
 // testpmd as the back-end both drivers are measured on: a fresh one for each run, on the device's core.
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Testpmd, vhostDevice } from '@virtio-ts/conformance/testpmd'
 import { deviceCpu, threadOf } from '../machine/cores.mjs'
 import { temporaryFolder } from '../machine/temporary-folder.mjs'
@@ -12,11 +13,16 @@ import { temporaryFolder } from '../machine/temporary-folder.mjs'
 /** What the back-end does, seen from the driver's side. */
 const forwarding = /** @type {const} */ ({ transmit: 'rxonly', receive: 'txonly', roundTrip: 'macswap' })
 
+/**
+ * Where it listens, who it is, and a wait for the packets a driver has sent: what is in a ring when its driver goes is lost.
+ * @typedef {{ path: string, pid: number, tid: number, hasTaken: (packets: number) => Promise<void> }} BackEnd
+ */
+
 /** Packets a driver counted in all, and those that may be on their way when it stopped. @typedef {{ sent: number, received: number, slack: number }} Totals */
 
 /**
  * @param {Case} test
- * @param {(backEnd: { path: string, pid: number, tid: number }) => Promise<{ windows: Window[], totals: Totals }>} drive measures a driver on it
+ * @param {(backEnd: BackEnd) => Promise<{ windows: Window[], totals: Totals }>} drive measures a driver on it
  * @returns {Promise<Window[]>}
  * @throws Error when driver and back-end counted different packets
  */
@@ -32,7 +38,14 @@ export async function onBackEnd(test, drive) {
   })
   try {
     await backEnd.start()
-    const { windows, totals } = await drive({ path, pid: backEnd.pid, tid: workerOf(backEnd) })
+    const { windows, totals } = await drive({
+      path,
+      pid: backEnd.pid,
+      tid: workerOf(backEnd),
+      hasTaken: async (packets) => {
+        for (let i = 0; i < 100 && (await backEnd.portStats()).rxPackets < packets; i++) await sleep(10)
+      },
+    })
     await backEnd.stop()
     const { rxPackets, txPackets } = await backEnd.portStats()
     checkCount(`sent, and ${rxPackets} arrived`, totals.sent, rxPackets, 0)

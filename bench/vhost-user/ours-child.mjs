@@ -17,7 +17,8 @@ const net = await NetDriver.open(await openTransport(backEnd.path), {
   withoutFeatures: ring === 'packed' ? plain : [...plain, 'RING_PACKED'],
 })
 if (net.features.has('RING_PACKED') !== (ring === 'packed')) throw new Error(`the back-end has no ${ring} ring`)
-if (net.pairs.length !== queues) throw new Error(`${net.pairs.length} queue pairs, not ${queues}`)
+const { inUse } = net.describe().queuePairs
+if (inUse !== queues) throw new Error(`${inUse} queue pairs are in use, not ${queues}`)
 const loops = net.pairs.map((pair) => new PacketLoop(pair, { length, batch }))
 const measured = measureLoops(loops, mode, { windows, milliseconds }, () => ran(backEnd.pid, backEnd.tid))
 await net.drain()

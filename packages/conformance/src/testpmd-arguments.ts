@@ -76,11 +76,11 @@ export function testpmdArguments(options: TestpmdOptions, prefix: string): strin
   return [
     `--lcores=0@${cpu},1@${cpu}`,
     '--no-pci',
-    '--in-memory',
     '--no-telemetry',
     `--file-prefix=${prefix}`,
-    // Without the second, huge pages are a file each, and more of them than a memory table has entries.
-    hugepages ? '--single-file-segments' : '--no-huge',
+    // EAL has no files without huge pages anyway, and takes the two options together for a contradiction. With them, and without the second
+    // option, each is a file, and more of them than a memory table has entries.
+    ...(hugepages ? ['--in-memory', '--single-file-segments'] : ['--no-huge']),
     '-m',
     `${memory}`,
     ...devices.map((device) => `--vdev=${device}`),

@@ -227,7 +227,8 @@ export class Testpmd implements AsyncDisposable {
   #error(what: string): Error {
     const lines = this.#output
       .split(/[\r\n]+/)
-      .filter((line) => line.trim() !== '')
+      // What is indented is the usage text, or a table.
+      .filter((line) => /^(\S| *Cause:)/.test(line))
       .slice(-LAST_LINES)
     const remedy = /failed to (run command|execute)/.test(this.#output)
       ? '. Install it (Debian, Ubuntu: apt-get install dpdk-dev), or name it in VIRTIO_TS_TESTPMD'

@@ -134,9 +134,6 @@ describe('initialisation over vhost-user', () => {
     const { backEnd, endpoint } = setUp({ protocolFeatures: 0n })
     const transport = await endpoint.connect()
     await negotiate(transport)
-    expect(names(backEnd).slice(-3)).toEqual(
-      ['SET_FEATURES', 'SET_MEM_TABLE', 'GET_FEATURES'].slice(0, 0).concat(names(backEnd).slice(-3)),
-    )
     const sent = names(backEnd)
     expect(sent.indexOf('GET_FEATURES', sent.indexOf('SET_MEM_TABLE'))).toBeGreaterThan(0)
     await transport.close()
