@@ -198,6 +198,8 @@ describe('a vhost-user connection', () => {
     const { connection, peer } = connect(50)
     const asked = connection.ask(Request.GET_STATUS, EMPTY)
     await until(() => peer.received.length === 1)
+    // From there timers are next, and sockets after them.
+    await new Promise((resolve) => setImmediate(resolve))
     peer.send(reply(Request.GET_STATUS, u64(15)))
     const end = performance.now() + 100
     while (performance.now() < end);
