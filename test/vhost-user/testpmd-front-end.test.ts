@@ -14,16 +14,16 @@ requirement('dpdk-testpmd')("device models before testpmd's front-end", () => {
   })
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-  it.each<[string, string, VhostUserOptions]>([
-    ['split', '', {}],
-    ['split, without protocol features', '', { protocolFeatures: false }],
-    ['packed', 'packed_vq=1', { ringFeatures: { RING_PACKED: true } }],
-  ])('moves packets both ways, %s', async (name, extra, options) => {
+  it.each<[string, boolean, VhostUserOptions]>([
+    ['split', false, {}],
+    ['split, without protocol features', false, { protocolFeatures: false }],
+    ['packed', true, { ringFeatures: { RING_PACKED: true } }],
+  ])('moves packets both ways, %s', async (name, packed, options) => {
     const path = join(folder, name.replaceAll(/\W+/g, '-'))
     const model = new NetModel({ promiscuous: true })
     using backEnd = VhostUserBackEnd.serve(model, { path, ...options })
     await using driver = await Testpmd.launch({
-      devices: [virtioUserDevice({ path, ...(extra ? { packed: true } : {}) })],
+      devices: [virtioUserDevice({ path, packed })],
       forward: 'macswap',
     })
     await driver.start()
@@ -40,6 +40,9 @@ requirement('dpdk-testpmd')("device models before testpmd's front-end", () => {
     expect([...(returned[0] ?? [])]).toEqual([...frame.subarray(6, 12), ...frame.subarray(0, 6), ...frame.subarray(12)])
     await driver.stop()
     expect(backEnd.sessions).toBe(1)
-    console.log(name, JSON.stringify(backEnd.violations))
+    // Habits of DPDK's: a header that was received is sent again as it is; rings are switched on that cannot be switched; a packed ring
+    // is filled in before the device sees it.
+    const habits = /num_buffers is 1, not 0|SET_VRING_ENABLE without bit 30|descriptor ring is not zeroed/
+    expect(backEnd.violations.filter(({ text }) => !habits.test(text))).toEqual([])
   })
 })
