@@ -35,7 +35,12 @@ function runExample(name: string): Promise<Outcome> {
 
 describe('examples', () => {
   it('are all run below', () => {
-    expect(examples.toSorted()).toEqual(['frames-from-qemu.mjs', 'polled-answer.mjs', 'random-bytes.mjs'])
+    expect(examples.toSorted()).toEqual([
+      'frames-from-qemu.mjs',
+      'polled-answer.mjs',
+      'random-bytes.mjs',
+      'vhost-user-back-end.mjs',
+    ])
   })
 
   it.each(examples)('%s has 30 lines at most, is checked by the compiler, and says how to run it', (name) => {

@@ -42,12 +42,14 @@ describe.each(['split', 'packed'] as const)('a %s queue handed to a worker', (fo
       throw error
     })
     let used = 0
-    const block = bench.memory.block
+    const word = (address: number): DataView => {
+      const bytes = bench.memory.bytes(address, 4)!
+      return new DataView(bytes.buffer, bytes.byteOffset, 4)
+    }
     while (told.length === 0) {
       for (const { id, buffers } of bench.deviceSide.takeAvailable()) {
-        const [request, answer] = buffers.map(({ address }) => address - block.deviceAddress + block.bytes.byteOffset)
-        const words = new DataView(block.bytes.buffer)
-        words.setUint32(answer!, words.getUint32(request!, true) + 7, true)
+        const [request, answer] = buffers.map(({ address }) => word(address))
+        answer!.setUint32(0, request!.getUint32(0, true) + 7, true)
         bench.deviceSide.putUsed(id, 1 + (used++ % 16))
       }
       await turn()

@@ -17,7 +17,9 @@ import { VhostUserEndpoint, type VhostUserTransport } from '@virtio-ts/transport
 /** A frame to everybody. */
 export const frame: Uint8Array = Uint8Array.from({ length: 64 }, (_, n) => (n < 6 ? 0xff : n & 0xff))
 
-const SMALL = { length: 16 * 1024 * 1024 }
+const SMALL = { length: 4 * 1024 * 1024 }
+/** What a life takes is mostly memory touched for the first time. */
+export const FEW_BUFFERS = { receiveBuffers: 16, transmitBuffers: 8, largeTransmitBuffers: 1 } as const
 /** Milliseconds; a back-end that says nothing costs that much. */
 const TIMEOUT = 300
 
@@ -99,7 +101,7 @@ export class HostileBench {
     const transport = await this.connect()
     let driver: NetDriver
     try {
-      driver = await NetDriver.open(transport, { controlTimeout: TIMEOUT })
+      driver = await NetDriver.open(transport, { ...FEW_BUFFERS, controlTimeout: TIMEOUT })
     } catch (error) {
       await transport.close()
       throw error

@@ -1,4 +1,4 @@
-import { close, Errno, receiveWithFds, sendWithFds, watchReadable } from '@virtio-ts/native'
+import { close, Errno, receiveWithFds, sendWithFds, setBlocking, watchReadable } from '@virtio-ts/native'
 import { VhostUser } from '@virtio-ts/spec'
 
 /** A message of the front-end. */
@@ -49,6 +49,7 @@ export class MessageStream {
   constructor(options: MessageStreamOptions) {
     this.#options = options
     this.#fd = options.fd
+    setBlocking(options.fd, false)
   }
 
   /** Begins to read. */
