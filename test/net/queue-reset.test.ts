@@ -1,7 +1,7 @@
 import { type DriverSpec, initialize, type UsedBatch, usedBatch, type VirtioDevice } from '@virtio-ts/core'
 import type { DeviceAddress, DmaRegion } from '@virtio-ts/memory'
 import { QemuBench } from '@virtio-ts/qemu'
-import { DeviceType, ReservedFeature } from '@virtio-ts/spec'
+import { DeviceType } from '@virtio-ts/spec'
 import { VirtioPciDriver } from '@virtio-ts/transport-pci'
 import { setTimeout as wait } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'

@@ -178,7 +178,7 @@ describe('an initialised device', () => {
       const freedAtReset = new Promise<number>((resolve) => {
         transport.resetQueue = async () => resolve(transport.dma.freed)
       })
-      expect([...(await device.resetQueue('requestq', { size: 16 }))].sort()).toEqual([41, 42])
+      expect([...(await device.resetQueue('requestq', { size: 16 }))].toSorted((a, b) => a - b)).toEqual([41, 42])
       expect([await freedAtReset, transport.dma.freed]).toEqual([0, 1])
       expect(told).toEqual([['requestq', 16, true]])
       const queue = device.queue('requestq')

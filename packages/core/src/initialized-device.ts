@@ -227,7 +227,7 @@ export class InitializedDevice<Feature extends string, Queue extends string> imp
   async #resetQueue(name: Queue, size: number | undefined): Promise<Int32Array> {
     const named = this.#find(name)
     const old = named.queue
-    if (this.#fault) throw this.#fault
+    this.#throwFault()
     if (!this.features.has('RING_RESET')) {
       throw new VirtioError(
         'queue.reset-unavailable',
@@ -239,7 +239,7 @@ export class InitializedDevice<Feature extends string, Queue extends string> imp
     try {
       await this.#transport.resetQueue(old.index)
       // Closed, or gone, meanwhile: the old queue was let go of with all others.
-      if (this.#fault) throw this.#fault
+      this.#throwFault()
     } catch (error) {
       // The device never learned of it.
       if (queue !== old) queue.release()
@@ -264,6 +264,10 @@ export class InitializedDevice<Feature extends string, Queue extends string> imp
     if (queue.inFlight > 0) queue.notifyAlways()
     if (queue !== old) for (const listener of this.#resizeListeners) listener(name, queue)
     return cookies
+  }
+
+  #throwFault(): void {
+    if (this.#fault) throw this.#fault
   }
 
   /** A queue to take the place of another one. */
