@@ -194,7 +194,7 @@ function setEnable(device: VhostUserDevice, { view }: CheckedRequest): void {
   const queue = queueOf(device, view.getUint32(0, true))
   const value = view.getUint32(4, true)
   if (value > 1) throw new Refused(VhostUserRules.PAYLOAD, `queue ${queue.index}: SET_VRING_ENABLE with ${value}`)
-  if (!device.protocolFeaturesAcked)
+  if (!device.switchesRings)
     device.violation(
       VhostUserRules.RING_STATES,
       `queue ${queue.index}: SET_VRING_ENABLE without bit 30 of the features`,

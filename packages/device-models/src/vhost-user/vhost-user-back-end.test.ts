@@ -88,7 +88,7 @@ describe('VhostUserBackEnd', () => {
     expect(backEnd.violations).toEqual([])
   })
 
-  it('takes the device status, and works on what came before DRIVER_OK when that comes', async () => {
+  it('takes the device status, and is not held up by a front-end that forgets DRIVER_OK', async () => {
     const { mine, backEnd } = connect(sevens())
     await mine.begin(VERSION_1, PROTOCOL.STATUS | PROTOCOL.REPLY_ACK)
     expect(await mine.askNumber(40)).toBe(0n)
@@ -99,12 +99,11 @@ describe('VhostUserBackEnd', () => {
     queue.descriptor(0, buffer.deviceAddress, 16, 2)
     queue.offer(0)
     mine.notify(0)
-    await settle()
-    expect(queue.takeUsed()).toEqual([])
-    expect(backEnd.violations.map(({ text }) => text)).toEqual(['queue 0 notified before DRIVER_OK'])
-    mine.send(39, words64(15))
     await until(() => mine.signals(mine.usedFds[0]) === 1, 'used')
     expect(queue.takeUsed()).toEqual([{ id: 0, len: 16 }])
+    expect(backEnd.violations.map(({ text }) => text)).toEqual(['queue 0 notified before DRIVER_OK'])
+    mine.send(39, words64(15))
+    expect(await mine.askNumber(40)).toBe(15n)
     mine.send(39, words64(0))
     expect(await mine.askNumber(40)).toBe(0n)
     queue.offer(0)
