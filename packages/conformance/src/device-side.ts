@@ -22,6 +22,12 @@ export interface DeviceSide {
    * @returns whether the driver asked to be notified of it; of no meaning after a lie
    */
   putUsed(id: number, written: number): boolean
+  /**
+   * Marks chains it holds as used, the first one being the oldest: all but the last one completely.
+   * @param written into the last one
+   * @returns whether the driver asked to be notified of them
+   */
+  putUsedBatch(ids: readonly number[], written: number): boolean
   /** Asks the driver for no notifications. */
   suppressNotifications(): void
   /**

@@ -30,6 +30,8 @@ const interfaces: readonly (readonly [string, ModelFunctionOptions, AttachOption
   ['transitional, by its legacy interface', { interface: 'transitional' }, { interface: 'legacy' }],
   ['modern, deferred', { execution: 'deferred' }, {}],
   ['packed', { ringFeatures: { RING_PACKED: true } }, {}],
+  ['in-order', { ringFeatures: { IN_ORDER: true, NOTIFICATION_DATA: true } }, {}],
+  ['packed, in-order', { ringFeatures: { RING_PACKED: true, IN_ORDER: true, NOTIFICATION_DATA: true } }, {}],
 ]
 
 for (const [name, on, by] of interfaces) {

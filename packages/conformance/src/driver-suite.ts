@@ -126,9 +126,9 @@ class TransportProbe implements Transport {
     this.#goneListeners.push(listener)
     this.#inner.onGone(listener)
   }
-  notify(index: number): void {
+  notify(index: number, next?: number): void {
     this.log.push('notify')
-    this.#inner.notify(index)
+    this.#inner.notify(index, next)
   }
   async close(): Promise<void> {
     this.log.push('close')

@@ -105,6 +105,25 @@ const cases: readonly Case[] = [
     function: { profile: strict(), ringFeatures: { RING_PACKED: true } },
     model: plain,
   },
+  {
+    name: 'modern, in order, strict',
+    headerLength: 12,
+    function: { profile: strict(), ringFeatures: { IN_ORDER: true, NOTIFICATION_DATA: true } },
+  },
+  {
+    name: 'packed, in order, strict',
+    headerLength: 12,
+    function: { profile: strict(), ringFeatures: { RING_PACKED: true, IN_ORDER: true, NOTIFICATION_DATA: true } },
+  },
+  {
+    name: 'packed, in order, deferred, with notification data of its own',
+    headerLength: 12,
+    function: {
+      execution: 'deferred',
+      ringFeatures: { ...bare, RING_PACKED: true, IN_ORDER: true, NOTIFICATION_DATA: true, NOTIF_CONFIG_DATA: true },
+    },
+    model: plain,
+  },
   { name: 'transitional, by its modern interface', headerLength: 12, function: { interface: 'transitional' } },
   {
     name: 'transitional, by its legacy interface',

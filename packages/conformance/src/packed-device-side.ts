@@ -7,6 +7,10 @@ export interface PackedDeviceSideOptions extends RingAddresses {
   readonly size: number
   readonly indirect: boolean
   readonly eventIdx: boolean
+  /** With IN_ORDER: how often one used element stands for several buffers. @defaultValue without IN_ORDER */
+  readonly inOrder?: 'never' | 'always' | 'alternate' | undefined
+  /** NOTIFICATION_DATA: what notifications say is judged. @defaultValue false */
+  readonly notificationData?: boolean
 }
 
 /** The software devices' packed ring in a test's hand. The owner calls `notified` for each available buffer notification. */
@@ -16,15 +20,17 @@ export class PackedDeviceSide implements DeviceSide {
   readonly #ring: DevicePackedRing
   readonly #descriptors: DataView
   readonly #eventIdx: boolean
+  readonly #notificationData: boolean
   readonly #held = new Map<number, DescriptorChain>()
   #notifications = 0
   #announced = false
   /** Used descriptors written behind the ring's back. */
   #forged = 0
 
-  constructor({ memory, eventIdx, ...options }: PackedDeviceSideOptions) {
+  constructor({ memory, eventIdx, notificationData, ...options }: PackedDeviceSideOptions) {
     this.#memory = memory
     this.#eventIdx = eventIdx
+    this.#notificationData = notificationData ?? false
     this.#ring = new DevicePackedRing({
       ...options,
       memory,
@@ -41,8 +47,10 @@ export class PackedDeviceSide implements DeviceSide {
     return this.#notifications
   }
 
-  notified(): void {
+  /** @param next what came with it, with NOTIFICATION_DATA; a wrong one is thrown by the next call */
+  notified(next?: number): void {
     this.#notifications++
+    if (this.#notificationData) this.#ring.judgeNotification(next ?? -1)
   }
 
   takeAvailable(): AvailableChain[] {
@@ -68,6 +76,19 @@ export class PackedDeviceSide implements DeviceSide {
     this.#held.delete(id)
     this.#announced = false
     this.#ring.use(chain, written)
+    this.#throwViolations()
+    return this.#announced
+  }
+
+  putUsedBatch(ids: readonly number[], written: number): boolean {
+    this.#announced = false
+    for (const [n, id] of ids.entries()) {
+      const chain = this.#held.get(id)
+      if (chain === undefined) throw new Error(`the device does not have chain ${id}`)
+      this.#held.delete(id)
+      this.#ring.push(chain, n === ids.length - 1 ? written : chain.writableLength)
+    }
+    this.#ring.flush()
     this.#throwViolations()
     return this.#announced
   }

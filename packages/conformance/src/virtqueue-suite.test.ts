@@ -11,7 +11,8 @@ for (const [legacy, startIndex] of [
   [true, 0],
 ] as const) {
   virtqueueSuite(`split, legacy ${legacy}, from ${startIndex}`, {
-    create({ size, indirect, eventIdx, trust }) {
+    modern: !legacy,
+    create({ size, indirect, eventIdx, inOrder, notificationData, trust }) {
       const dma = heapDma(1 << 16)
       const queue = new SplitVirtqueue({
         index: 0,
@@ -20,12 +21,22 @@ for (const [legacy, startIndex] of [
         legacy,
         indirect,
         eventIdx,
+        inOrder,
         trust,
         startIndex,
-        notify: () => deviceSide.notified(),
+        notify: (next) => deviceSide.notified(next),
       })
       const memory = DeviceMemory.of(dma)
-      const deviceSide = new SplitDeviceSide({ memory, size, indirect, eventIdx, startIndex, ...queue.addresses })
+      const deviceSide = new SplitDeviceSide({
+        memory,
+        size,
+        indirect,
+        eventIdx,
+        inOrder: inOrder ? 'always' : undefined,
+        notificationData,
+        startIndex,
+        ...queue.addresses,
+      })
       return { queue, deviceSide, dma, close: () => queue.release() }
     },
   })
@@ -33,7 +44,7 @@ for (const [legacy, startIndex] of [
 
 virtqueueSuite('packed', {
   sizes: [3, 5, 7, 256],
-  create({ size, indirect, eventIdx, trust }) {
+  create({ size, indirect, eventIdx, inOrder, notificationData, trust }) {
     const dma = heapDma(1 << 17)
     const queue = new PackedVirtqueue({
       index: 0,
@@ -41,11 +52,20 @@ virtqueueSuite('packed', {
       allocator: dma,
       indirect,
       eventIdx,
+      inOrder,
       trust,
-      notify: () => deviceSide.notified(),
+      notify: (next) => deviceSide.notified(next),
     })
     const memory = DeviceMemory.of(dma)
-    const deviceSide = new PackedDeviceSide({ memory, size, indirect, eventIdx, ...queue.addresses })
+    const deviceSide = new PackedDeviceSide({
+      memory,
+      size,
+      indirect,
+      eventIdx,
+      inOrder: inOrder ? 'always' : undefined,
+      notificationData,
+      ...queue.addresses,
+    })
     return { queue, deviceSide, dma, close: () => queue.release() }
   },
 })

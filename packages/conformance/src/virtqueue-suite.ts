@@ -10,6 +10,10 @@ export interface VirtqueueSetup {
   readonly size: number
   readonly indirect: boolean
   readonly eventIdx: boolean
+  /** IN_ORDER: the device gives chains back as they went, and one element for a batch of them. */
+  readonly inOrder: boolean
+  /** NOTIFICATION_DATA: the device side judges what notifications say. */
+  readonly notificationData: boolean
   readonly trust: 'strict' | 'tolerant'
 }
 
@@ -26,38 +30,51 @@ export interface VirtqueueSuiteOptions {
   create(setup: VirtqueueSetup): VirtqueueUnderTest
   /** Other sizes, from 2 on, at which a queue fills and goes round. @defaultValue none */
   readonly sizes?: readonly number[]
+  /** The features that a legacy queue cannot have. @defaultValue true */
+  readonly modern?: boolean
 }
 
 /** The `Virtqueue` contract as tests: the same for every ring format, with any device on the other side. */
 export function virtqueueSuite(name: string, options: VirtqueueSuiteOptions): void {
-  for (const indirect of [false, true]) {
-    for (const eventIdx of [false, true]) {
-      describe(`${name}: Virtqueue contract, indirect ${indirect}, EVENT_IDX ${eventIdx}`, () => {
-        const open: VirtqueueUnderTest[] = []
-        afterEach(() => {
-          for (const made of open.splice(0)) made.close?.()
-        })
-        const bench = (setup: Partial<VirtqueueSetup> = {}): Bench => {
-          const made = options.create({ size: 8, trust: 'strict', indirect, eventIdx, ...setup })
-          open.push(made)
-          return new Bench(made)
-        }
-        supply(bench)
-        use(bench)
-        fill(bench, 4)
-        longest(bench, 8)
-        for (const size of options.sizes ?? []) {
-          fill(bench, size)
-          longest(bench, size)
-          if (indirect === eventIdx) longRun(bench, size)
-        }
-        // It takes a while, and depends on neither feature.
-        if (indirect === eventIdx) longRun(bench, 8)
-        notifications(bench, eventIdx)
-        violations(bench)
+  for (const features of combinations(options.modern ?? true)) {
+    const { eventIdx, inOrder, notificationData } = features
+    const names = Object.entries(features).flatMap(([feature, on]) => (on ? [feature] : []))
+    describe(`${name}: Virtqueue contract, ${names.join(', ') || 'no features'}`, () => {
+      const open: VirtqueueUnderTest[] = []
+      afterEach(() => {
+        for (const made of open.splice(0)) made.close?.()
       })
-    }
+      const bench = (setup: Partial<VirtqueueSetup> = {}): Bench => {
+        const made = options.create({ size: 8, trust: 'strict', ...features, ...setup })
+        open.push(made)
+        return new Bench(made, inOrder)
+      }
+      // It takes a while, and depends on neither feature.
+      const long = features.indirect === eventIdx && !notificationData
+      supply(bench)
+      use(bench)
+      if (inOrder) useInOrder(bench)
+      fill(bench, 4)
+      longest(bench, 8)
+      for (const size of options.sizes ?? []) {
+        fill(bench, size)
+        longest(bench, size)
+        if (long) longRun(bench, size)
+      }
+      if (long) longRun(bench, 8)
+      notifications(bench, eventIdx)
+      violations(bench)
+    })
   }
+}
+
+type Features = Pick<VirtqueueSetup, 'indirect' | 'eventIdx' | 'inOrder' | 'notificationData'>
+
+function combinations(modern: boolean): Features[] {
+  let all: Features[] = [{ indirect: false, eventIdx: false, inOrder: false, notificationData: false }]
+  const names = ['indirect', 'eventIdx', ...(modern ? (['inOrder', 'notificationData'] as const) : [])] as const
+  for (const name of names) all = all.flatMap((features) => [features, { ...features, [name]: true }])
+  return all
 }
 
 type MakeBench = (setup?: Partial<VirtqueueSetup>) => Bench
@@ -104,8 +121,9 @@ function fill(bench: MakeBench, size: number): void {
     expect(queue.addChain(new ChainBuilder(1).addReadable(address, 1), 9)).toBe(false)
     queue.publish()
     expect(queue.addReadable(address, 64, 9)).toBe(false)
-    device.putUsed(device.takeAvailable()[1]!.id, 3)
-    expect(test.drain()).toEqual([[1, 3]])
+    const first = test.inOrder ? 0 : 1
+    device.putUsed(device.takeAvailable()[first]!.id, 3)
+    expect(test.drain()).toEqual([[first, 3]])
     expect(queue.addReadable(address, 64, 9)).toBe(true)
     expect(queue.addReadable(address, 64, 9)).toBe(false)
   })
@@ -133,13 +151,10 @@ function use(bench: MakeBench): void {
     const { queue, device } = test
     const chains = test.send(5)
     expect(queue.hasUsed()).toBe(false)
-    for (const i of [3, 0, 4]) device.putUsed(chains[i]!.id, 10 * i)
+    const order = test.inOrder ? [0, 1, 2] : [3, 0, 4]
+    for (const i of order) device.putUsed(chains[i]!.id, 10 * i)
     expect(queue.hasUsed()).toBe(true)
-    expect(test.drain(2)).toEqual([
-      [3, 30],
-      [0, 0],
-      [4, 40],
-    ])
+    expect(test.drain(2)).toEqual(order.map((i) => [i, 10 * i]))
     expect(queue.stats).toMatchObject({ added: 5, used: 3, inFlight: 2 })
   })
 
@@ -149,10 +164,64 @@ function use(bench: MakeBench): void {
     for (let round = 0; round < 20; round++) {
       const chains = test.send(1 + (round % 4), 2)
       test.device.scribble()
-      for (const { id } of chains.reverse()) test.device.putUsed(id, 7)
-      expect(test.drain().map(([cookie]) => cookie)).toEqual(chains.map((_, i) => chains.length - 1 - i))
+      const order = chains.map((_, i) => (test.inOrder ? i : chains.length - 1 - i))
+      for (const i of order) test.device.putUsed(chains[i]!.id, 7)
+      expect(test.drain().map(([cookie]) => cookie)).toEqual(order)
     }
     expect([test.queue.broken, test.queue.free]).toEqual([undefined, 8])
+  })
+}
+
+function useInOrder(bench: MakeBench): void {
+  it.each([1, 2, 3, 8])(
+    'takes one element for a batch: those skipped were used completely; %i at a time',
+    (capacity) => {
+      const test = bench({ size: 16 })
+      const { device, queue } = test
+      for (let round = 0; round < 30; round++) {
+        const chains = test.send(5, 1 + (round % 2)).map(({ id }) => id)
+        device.putUsedBatch(chains.slice(0, 3), 30)
+        expect(queue.hasUsed()).toBe(true)
+        device.putUsedBatch(chains.slice(3), 4)
+        expect(test.drain(capacity)).toEqual([
+          [0, 64],
+          [1, 64],
+          [2, 30],
+          [3, 64],
+          [4, 4],
+        ])
+      }
+      expect([queue.broken, queue.inFlight, queue.free]).toEqual([undefined, 0, 16])
+      expect(queue.stats).toMatchObject({ added: 150, used: 150 })
+    },
+  )
+
+  it('has used buffers for as long as a batch is not given back whole, and asks for the next notification then', () => {
+    const test = bench()
+    const chains = test.send(4).map(({ id }) => id)
+    test.device.putUsedBatch(chains.slice(0, 3), 1)
+    const batch = usedBatch(2)
+    expect(test.queue.popUsed(batch)).toBe(2)
+    expect([test.queue.hasUsed(), test.queue.enableUsedNotifications(), test.queue.inFlight]).toEqual([true, true, 2])
+    expect(test.queue.popUsed(batch)).toBe(1)
+    expect([test.queue.hasUsed(), test.queue.popUsed(batch)]).toEqual([false, 0])
+    expect(test.device.putUsed(chains[3]!, 1)).toBe(true)
+    expect(test.drain()).toEqual([[3, 1]])
+  })
+
+  it('takes no chain of a batch back twice', () => {
+    const test = bench()
+    const chains = test.send(5).map(({ id }) => id)
+    test.device.putUsedBatch(chains.slice(0, 3), 1)
+    test.device.putUsed(chains[1]!, 1)
+    test.expectBroken(
+      [
+        [0, 64],
+        [1, 64],
+        [2, 1],
+      ],
+      'ring.not-head',
+    )
   })
 }
 
@@ -169,8 +238,9 @@ function longRun(bench: MakeBench, size: number): void {
       while (sent % 2 === 0 ? queue.addWritable(address, 64, sent) : queue.addChain(chain, sent)) sent++
       queue.publish()
       const ids = device.takeAvailable().map(({ id }) => id)
-      ids.push(...ids.splice(0, sent % ids.length))
-      for (const id of ids) device.putUsed(id, 1)
+      if (!test.inOrder) ids.push(...ids.splice(0, sent % ids.length))
+      if (test.inOrder && sent % 3 === 0) device.putUsedBatch(ids, 1)
+      else for (const id of ids) device.putUsed(id, 1)
       const count = queue.popUsed(batch)
       if (count !== sent - first) wrong++
       if (count === 0) break
@@ -268,9 +338,10 @@ function violations(bench: MakeBench): void {
   it('D4: an id returned twice counts once, then breaks the queue', () => {
     const test = bench()
     const chains = test.send(3)
-    test.device.putUsed(chains[1]!.id, 5)
-    test.device.putUsed(chains[1]!.id, 5)
-    test.expectBroken([[1, 5]], 'ring.not-head')
+    const first = test.inOrder ? 0 : 1
+    test.device.putUsed(chains[first]!.id, 5)
+    test.device.putUsed(chains[first]!.id, 5)
+    test.expectBroken([[first, 5]], 'ring.not-head')
   })
 
   it.each([65, 0x80000000, 0xffffffff])('D5: %i bytes written into 64 break a strict queue', (written) => {
@@ -328,9 +399,11 @@ class Bench {
   readonly device: DeviceSide
   readonly region: DmaRegion
   readonly address: DeviceAddress
+  readonly inOrder: boolean
   readonly #broken: VirtioError[] = []
 
-  constructor({ queue, deviceSide, dma }: VirtqueueUnderTest) {
+  constructor({ queue, deviceSide, dma }: VirtqueueUnderTest, inOrder: boolean) {
+    this.inOrder = inOrder
     this.queue = queue
     this.device = deviceSide
     this.region = dma.allocate(4096)

@@ -9,8 +9,11 @@ const ringFeatures: bigint = featureSet(
   ReservedFeature.ANY_LAYOUT,
   ReservedFeature.ACCESS_PLATFORM,
   ReservedFeature.ORDER_PLATFORM,
+  ReservedFeature.IN_ORDER,
   ReservedFeature.RING_PACKED,
   ReservedFeature.RING_RESET,
+  ReservedFeature.NOTIFICATION_DATA,
+  ReservedFeature.NOTIF_CONFIG_DATA,
 )
 
 /** The legacy interface has 32 feature bits and no VERSION_1. */

@@ -1,4 +1,4 @@
-import { DeviceStatus, featureSet, isVirtioError, ReservedFeature, SplitRing, type VirtioError } from '@virtio-ts/spec'
+import { DeviceStatus, featureSet, isVirtioError, ReservedFeature, SplitRing, VirtioError } from '@virtio-ts/spec'
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import type { DriverSpec } from './driver-spec.ts'
@@ -162,6 +162,146 @@ describe('an initialised device', () => {
     expect(transport.calls.slice(-2)).toEqual(['resetQueue 0', 'enableQueue 0 8'])
     expect(device.queue('requestq').inFlight).toBe(0)
     expect(transport.dma.freed).toBe(0)
+  })
+
+  describe('§ 2.6.1 with another size', () => {
+    const offers = featureSet(ReservedFeature.VERSION_1, ReservedFeature.RING_RESET)
+
+    it('has new memory, frees the old once the device has confirmed, and tells who asked', async () => {
+      const { transport, device, faults } = await open({ offers, queueSizes: [16] }, { queueSize: 8 })
+      const old = device.queue('requestq')
+      const told: unknown[] = []
+      device.onQueueResized((name, queue) => told.push([name, queue.size, queue === device.queue('requestq')]))
+      old.addReadable(1 as never, 1, 41)
+      old.publish()
+      old.addReadable(1 as never, 1, 42)
+      const freedAtReset = new Promise<number>((resolve) => {
+        transport.resetQueue = async () => resolve(transport.dma.freed)
+      })
+      expect([...(await device.resetQueue('requestq', { size: 16 }))].toSorted((a, b) => a - b)).toEqual([41, 42])
+      expect([await freedAtReset, transport.dma.freed]).toEqual([0, 1])
+      expect(told).toEqual([['requestq', 16, true]])
+      const queue = device.queue('requestq')
+      expect([queue.size, queue.free, queue.maxChain, old.broken?.code]).toEqual([16, 16, 16, 'ring.released'])
+      expect([old.addReadable(1 as never, 1, 0), faults]).toEqual([false, []])
+      expect(transport.calls.at(-1)).toBe('enableQueue 0 16')
+      expect(device.describe().queues).toMatchObject([{ name: 'requestq', size: 16 }])
+      await device.close()
+      expect(transport.dma.freed).toBe(transport.dma.allocated)
+    })
+
+    it('keeps its request view, with room for as many as the new ring', async () => {
+      const { transport, device } = await open({ offers, queueSizes: [16] }, { queueSize: 2, interrupts: 'none' })
+      const requests = device.requestQueue('requestq')
+      const region = device.allocate(16)
+      const send = (): Promise<unknown> => requests.request({ writable: [region] }).catch((error: unknown) => error)
+      const before = [send(), send(), send()]
+      await turn()
+      await device.resetQueue('requestq', { size: 4 })
+      for (const outcome of await Promise.all(before)) expect(outcome).toMatchObject({ code: 'queue.reset' })
+      const after = Array.from({ length: 5 }, send)
+      await turn()
+      expect([device.queue('requestq').inFlight, requests.pending]).toEqual([4, 5])
+      expect(transport.calls.at(-1)).toBe('notify 0')
+      // The new queue's end is its requests' end, and the device's.
+      device.queue('requestq').fail(new VirtioError('ring.length', 'lied'))
+      for (const outcome of await Promise.all(after)) expect(outcome).toMatchObject({ code: 'ring.length' })
+      expect(device.fault).toMatchObject({ code: 'ring.length' })
+      await device.close()
+    })
+
+    it('notifies of requests that came while the queue was out of use', async () => {
+      const { transport, device } = await open({ offers })
+      const requests = device.requestQueue('requestq')
+      const region = device.allocate(16)
+      const enable = transport.enableQueue.bind(transport)
+      transport.enableQueue = async (...args) => {
+        void requests.request({ writable: [region] }).catch(() => {})
+        await turn()
+        transport.calls.length = 0
+        await enable(...args)
+      }
+      await device.resetQueue('requestq', { size: 4 })
+      expect(transport.calls).toEqual(['enableQueue 0 4', 'notify 0'])
+      await device.close()
+    })
+
+    it.each([0, -1, 3, 1.5, 16, 65536])(
+      'refuses %d entries where the device allows 8, and leaves all as it was',
+      async (size) => {
+        const { transport, device } = await open({ offers })
+        const queue = device.queue('requestq')
+        const calls = transport.calls.length
+        await expect(device.resetQueue('requestq', { size })).rejects.toMatchObject({ code: 'queue.size-invalid' })
+        expect([transport.calls.length, device.queue('requestq') === queue, queue.free]).toEqual([calls, true, 8])
+        await device.close()
+      },
+    )
+
+    it('a packed queue can have any size', async () => {
+      const packed = offers | featureSet(ReservedFeature.RING_PACKED)
+      const { device } = await open({ offers: packed })
+      await device.resetQueue('requestq', { size: 3 })
+      expect(device.queue('requestq').free).toBe(3)
+      await device.close()
+    })
+
+    it('gives the new memory back when the device does not confirm, or was closed meanwhile', async () => {
+      const stuck = await open({ offers, failsAt: 'resetQueue' })
+      await expect(stuck.device.resetQueue('requestq', { size: 4 })).rejects.toThrow('as scripted')
+      expect([stuck.transport.dma.allocated, stuck.transport.dma.freed]).toEqual([2, 1])
+      expect(stuck.device.queue('requestq').size).toBe(8)
+      await stuck.device.close()
+      expect(stuck.transport.dma.freed).toBe(2)
+
+      const closed = await open({ offers })
+      let confirm: () => void = () => {}
+      closed.transport.resetQueue = () => new Promise((resolve) => (confirm = resolve))
+      const reset = closed.device.resetQueue('requestq', { size: 4 })
+      await turn()
+      await closed.device.close()
+      confirm()
+      await expect(reset).rejects.toMatchObject({ code: 'device.closed' })
+      expect([closed.transport.dma.allocated, closed.transport.dma.freed]).toEqual([2, 2])
+    })
+
+    it('memory that does not suffice leaves all as it was', async () => {
+      const { transport, device } = await open({ offers })
+      transport.dma.allocate = () => {
+        throw new Error('exhausted')
+      }
+      await expect(device.resetQueue('requestq', { size: 4 })).rejects.toThrow('exhausted')
+      expect(transport.calls).not.toContain('resetQueue 0')
+      expect(device.queue('requestq').free).toBe(8)
+      await device.close()
+    })
+
+    it('resets that overlap take turns', async () => {
+      const { transport, device } = await open({ offers })
+      const sizes = [4, 2, 4].map((size) => device.resetQueue('requestq', { size }))
+      const refused = device.resetQueue('requestq', { size: 5 })
+      await expect(refused).rejects.toMatchObject({ code: 'queue.size-invalid' })
+      await Promise.all(sizes)
+      expect(transport.calls.slice(-6)).toEqual([
+        'resetQueue 0',
+        'enableQueue 0 4',
+        'resetQueue 0',
+        'enableQueue 0 2',
+        'resetQueue 0',
+        'enableQueue 0 4',
+      ])
+      expect(transport.dma.allocated - transport.dma.freed).toBe(1)
+      await device.close()
+    })
+
+    it('a queue that cannot be put back is a fault', async () => {
+      const { transport, device, faults } = await open({ offers })
+      transport.enableQueue = () => Promise.reject(new VirtioError('queue.size-invalid', 'no'))
+      await expect(device.resetQueue('requestq', { size: 4 })).rejects.toMatchObject({ code: 'queue.size-invalid' })
+      expect(faults).toMatchObject([{ code: 'queue.size-invalid' }])
+      await device.close()
+      expect(transport.dma.freed).toBe(transport.dma.allocated)
+    })
   })
 
   it('refuses to reset a queue without RING_RESET', async () => {

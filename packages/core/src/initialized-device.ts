@@ -1,5 +1,5 @@
 import type { DmaRegion } from '@virtio-ts/memory'
-import { DeviceStatus, VirtioError } from '@virtio-ts/spec'
+import { DeviceStatus, isVirtioError, VirtioError } from '@virtio-ts/spec'
 import { type OwnedVirtqueue, RequestQueue, type Virtqueue, type VirtqueueStats } from '@virtio-ts/virtqueue'
 import type { DeviceConfig } from './device-config.ts'
 import { DeviceMemory } from './device-memory.ts'
@@ -30,6 +30,9 @@ export class InitializedDevice<Feature extends string, Queue extends string> imp
   readonly #requestQueues = new Map<string, RequestQueue>()
   /** Of queues that another thread has, as it told. */
   readonly #reportedStats = new Map<number, VirtqueueStats>()
+  /** The last reset of each queue, settled without a result. */
+  readonly #resets = new Map<string, Promise<void>>()
+  readonly #resizeListeners: ((name: Queue, queue: Virtqueue) => void)[] = []
   readonly #configListeners: (() => void)[] = []
   readonly #faultListeners: ((reason: VirtioError) => void)[] = []
   #fault: VirtioError | undefined
@@ -88,10 +91,12 @@ export class InitializedDevice<Feature extends string, Queue extends string> imp
     const queue = this.#named(name)
     if (queue.transferred) throw this.#otherThreads(name, queue)
     const requests = new RequestQueue(queue, {
-      ...(this.interrupts === 'none' ? { onPending: () => pump(requests, queue) } : {}),
+      ...(this.interrupts === 'none' ? { onPending: () => pump(requests, () => this.#named(name)) } : {}),
     })
     this.#requestQueues.set(name, requests)
-    if (this.interrupts !== 'none') this.#transport.onUsed(queue.index, () => serviceUntilQuiet(requests, queue))
+    if (this.interrupts !== 'none') {
+      this.#transport.onUsed(queue.index, () => serviceUntilQuiet(requests, this.#named(name)))
+    }
     return requests
   }
 
@@ -101,7 +106,7 @@ export class InitializedDevice<Feature extends string, Queue extends string> imp
       throw new VirtioError(
         'queue.bound-to-thread',
         `queue ${name} of ${this.location} cannot be handed to another thread: its requests are this one's; ask for one view of it only`,
-        { device: this.location, queue: queue.index, generation: this.generation },
+        this.#where(queue),
       )
     }
     const transferred = transferQueue(this.#transport, name, queue)
@@ -156,25 +161,21 @@ export class InitializedDevice<Feature extends string, Queue extends string> imp
     }
   }
 
-  async resetQueue(name: Queue): Promise<Int32Array> {
-    const queue = this.#named(name)
-    const where = { device: this.location, queue: queue.index, generation: this.generation }
-    if (this.#fault) throw this.#fault
-    if (!this.features.has('RING_RESET')) {
-      throw new VirtioError(
-        'queue.reset-unavailable',
-        `${this.location} did not negotiate RING_RESET: only the whole device can be reset`,
-        where,
-      )
-    }
-    await this.#transport.resetQueue(queue.index)
-    const cookies = queue.reset()
-    this.#requestQueues
-      .get(name)
-      ?.reset(new VirtioError('queue.reset', `queue ${name} of ${this.location} was reset`, where))
-    if (this.interrupts === 'none') queue.disableUsedNotifications()
-    await this.#transport.enableQueue(queue.index, queue.size, queue.addresses)
-    return cookies
+  resetQueue(name: Queue, { size }: { readonly size?: number } = {}): Promise<Int32Array> {
+    const before = this.#resets.get(name) ?? Promise.resolve()
+    const reset = before.then(() => this.#resetQueue(name, size))
+    this.#resets.set(
+      name,
+      reset.then(
+        () => {},
+        () => {},
+      ),
+    )
+    return reset
+  }
+
+  onQueueResized(listener: (name: Queue, queue: Virtqueue) => void): void {
+    this.#resizeListeners.push(listener)
   }
 
   allocate(length: number, alignment?: number): DmaRegion {
@@ -223,17 +224,84 @@ export class InitializedDevice<Feature extends string, Queue extends string> imp
     for (const requests of this.#requestQueues.values()) requests.reset(reason)
   }
 
-  #named(name: Queue): OwnedVirtqueue {
+  async #resetQueue(name: Queue, size: number | undefined): Promise<Int32Array> {
+    const named = this.#find(name)
+    const old = named.queue
+    this.#throwFault()
+    if (!this.features.has('RING_RESET')) {
+      throw new VirtioError(
+        'queue.reset-unavailable',
+        `${this.location} did not negotiate RING_RESET: only the whole device can be reset`,
+        this.#where(old),
+      )
+    }
+    const queue = size === undefined || size === old.size ? old : this.#another(named, size)
+    try {
+      await this.#transport.resetQueue(old.index)
+      // Closed, or gone, meanwhile: the old queue was let go of with all others.
+      this.#throwFault()
+    } catch (error) {
+      // The device never learned of it.
+      if (queue !== old) queue.release()
+      throw error
+    }
+    const cookies = old.reset()
+    if (queue !== old) {
+      named.queue = queue
+      old.release()
+      queue.onBroken((reason) => this.#fail(reason))
+    }
+    if (this.interrupts === 'none') queue.disableUsedNotifications()
+    const reason = new VirtioError('queue.reset', `queue ${name} of ${this.location} was reset`, this.#where(queue))
+    this.#requestQueues.get(name)?.reset(reason, queue)
+    try {
+      await this.#transport.enableQueue(queue.index, queue.size, queue.addresses)
+    } catch (error) {
+      if (isVirtioError(error)) queue.fail(error)
+      throw error
+    }
+    // Requests that came while it was out of use.
+    if (queue.inFlight > 0) queue.notifyAlways()
+    if (queue !== old) for (const listener of this.#resizeListeners) listener(name, queue)
+    return cookies
+  }
+
+  #throwFault(): void {
+    if (this.#fault) throw this.#fault
+  }
+
+  /** A queue to take the place of another one. */
+  #another({ name, queue, sizeMax, make }: NamedQueue, size: number): OwnedVirtqueue {
+    const packed = this.features.has('RING_PACKED')
+    const possible = Number.isInteger(size) && size >= 1 && size <= sizeMax && (packed || (size & (size - 1)) === 0)
+    if (possible) return make(size)
+    throw new VirtioError(
+      'queue.size-invalid',
+      `queue ${name} of ${this.location} cannot have ${size} entries: the device allows ${sizeMax} at most` +
+        (packed ? '' : ', and a split ring has a power of two'),
+      { ...this.#where(queue), detail: { size, sizeMax } },
+    )
+  }
+
+  #where({ index }: Virtqueue): { device: string; queue: number; generation: number } {
+    return { device: this.location, queue: index, generation: this.generation }
+  }
+
+  #find(name: Queue): NamedQueue {
     const found = this.#parts.queues.find((candidate) => candidate.name === name)
     if (!found) throw new RangeError(`${this.location} was set up without a queue ${name}`)
-    return found.queue
+    return found
+  }
+
+  #named(name: Queue): OwnedVirtqueue {
+    return this.#find(name).queue
   }
 
   #otherThreads(name: Queue, queue: OwnedVirtqueue): VirtioError {
     return new VirtioError(
       'queue.bound-to-thread',
       `queue ${name} of ${this.location} was handed to another thread: only that one can use it`,
-      { device: this.location, queue: queue.index, generation: this.generation },
+      this.#where(queue),
     )
   }
 
@@ -252,9 +320,9 @@ function serviceUntilQuiet(requests: RequestQueue, queue: Virtqueue): void {
 }
 
 /** Polled mode: looks once a turn of the event loop while requests are pending. */
-function pump(requests: RequestQueue, queue: Virtqueue): void {
+function pump(requests: RequestQueue, queue: () => Virtqueue): void {
   setImmediate(() => {
     requests.service()
-    if (requests.pending > 0 && !queue.broken) pump(requests, queue)
+    if (requests.pending > 0 && !queue().broken) pump(requests, queue)
   })
 }

@@ -9,7 +9,12 @@ import type { InitializeOptions } from './virtio-device.ts'
 /** A queue with its name: what `initialize` hands to the device once DRIVER_OK is set. */
 export interface NamedQueue {
   readonly name: string
-  readonly queue: OwnedVirtqueue
+  /** Another one after a reset that changed the size. */
+  queue: OwnedVirtqueue
+  /** Descriptors at most. */
+  readonly sizeMax: number
+  /** Another queue like this one. @throws DmaError `memory.exhausted` */
+  readonly make: (size: number) => OwnedVirtqueue
 }
 
 /** The queues a driver asked for, as a list, fixed or computed. */
@@ -35,29 +40,35 @@ export async function setUpQueue(
   made: NamedQueue[],
 ): Promise<void> {
   const packed = hasFeature(features.bits, ReservedFeature.RING_PACKED)
-  const size = await queueSize(transport, plan, options, packed)
+  const sizeMax = await largestSize(transport, plan, packed)
+  const size = transport.queueSizeWritable
+    ? Math.min(sizeMax, options.queueSize ?? sizeMax, plan.size ?? sizeMax)
+    : sizeMax
   const common = {
     index: plan.index,
-    size,
     allocator: transport.dma,
     indirect: hasFeature(features.bits, ReservedFeature.INDIRECT_DESC),
     eventIdx: hasFeature(features.bits, ReservedFeature.EVENT_IDX),
+    inOrder: hasFeature(features.bits, ReservedFeature.IN_ORDER),
     trust: options.trust ?? (transport.legacy ? 'tolerant' : 'strict'),
-    notify: () => transport.notify(plan.index),
+    // Two functions: the packet path decides nothing.
+    notify: hasFeature(features.bits, ReservedFeature.NOTIFICATION_DATA)
+      ? (next: number) => transport.notify(plan.index, next)
+      : () => transport.notify(plan.index),
     device: transport.location,
     generation,
   }
-  const queue = packed ? new PackedVirtqueue(common) : new SplitVirtqueue({ ...common, legacy: transport.legacy })
-  made.push({ name: plan.name, queue })
+  const make = (wanted: number): OwnedVirtqueue =>
+    packed
+      ? new PackedVirtqueue({ ...common, size: wanted })
+      : new SplitVirtqueue({ ...common, size: wanted, legacy: transport.legacy })
+  const queue = make(size)
+  made.push({ name: plan.name, queue, sizeMax, make })
   await transport.enableQueue(plan.index, size, queue.addresses)
 }
 
-async function queueSize(
-  transport: Transport,
-  plan: QueueSpec,
-  options: InitializeOptions,
-  packed: boolean,
-): Promise<number> {
+/** The largest size the device allows and the format can have. */
+async function largestSize(transport: Transport, plan: QueueSpec, packed: boolean): Promise<number> {
   const most = await transport.queueSizeMax(plan.index)
   const where = { device: transport.location, queue: plan.index, detail: { size: most } }
   if (most === 0) {
@@ -78,7 +89,7 @@ async function queueSize(
   // VIRTIO 1.3 § 2.8.10.1 "Structure Size and Alignment": that of a packed one need not be.
   const powerOfTwo = 2 ** Math.floor(Math.log2(most))
   const largest = packed ? most : powerOfTwo
-  if (transport.queueSizeWritable) return Math.min(largest, options.queueSize ?? most, plan.size ?? most)
+  if (transport.queueSizeWritable) return largest
   if (powerOfTwo === most) return most
   throw new VirtioError(
     'queue.size-invalid',

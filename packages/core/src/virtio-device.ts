@@ -61,12 +61,19 @@ export interface VirtioDevice<Feature extends string = string, Queue extends str
   /** In polled mode: looks at the status byte, so that NEEDS_RESET and configuration changes are noticed. */
   checkStatus(): Promise<void>
   /**
-   * Takes one queue out of use, waits for the device's word, and puts it back empty; its requests reject with `queue.reset`.
+   * Takes one queue out of use, waits for the device's word, and puts it back empty; its requests reject with `queue.reset`. Resets of
+   * one queue take turns. With another `size` it gets new memory, and the old one is freed once the device has confirmed: from then on
+   * `queue(name)` is another object, the old one refuses (`ring.released`), and what a driver keeps by descriptor or by cookie has
+   * to be made anew. `onQueueResized` tells whoever else keeps such things. The object of `requestQueue(name)` stays.
    * @returns the cookies of the chains that were outstanding: their buffers are the driver's again
-   * @throws VirtioError `queue.reset-unavailable` without RING_RESET, `queue.reset-timeout` when the device does not confirm
+   * @throws VirtioError `queue.reset-unavailable` without RING_RESET, `queue.size-invalid` for a size the device or the ring cannot
+   * have; `queue.reset-timeout` when the device does not confirm. DmaError `memory.exhausted`; in all but the third case nothing has
+   * changed
    * @see VIRTIO 1.3 § 2.6.1 "Virtqueue Reset"
    */
-  resetQueue(name: Queue): Promise<Int32Array>
+  resetQueue(name: Queue, options?: { readonly size?: number }): Promise<Int32Array>
+  /** Calls `listener` after `resetQueue` changed a queue's size, before it resolves. */
+  onQueueResized(listener: (name: Queue, queue: Virtqueue) => void): void
   /** Memory the device can reach, zeroed, freed by `close()`. */
   allocate(length: number, alignment?: number): DmaRegion
   describe(): DeviceDescription

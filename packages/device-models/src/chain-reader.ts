@@ -22,6 +22,7 @@ export interface ChainReaderOptions {
   /** Queue size. */
   readonly size: number
   readonly indirect: boolean
+  readonly inOrder: boolean
   /** In front of every message, e.g. `queue 1: `. */
   readonly where: string
 }
@@ -84,7 +85,9 @@ export class ChainReader {
         readable.push(bytes)
       }
       if ((flags & DESC_F_NEXT) === 0) break
-      index = view.getUint16(at + 14, true)
+      const next = view.getUint16(at + 14, true)
+      if (this.#options.inOrder) this.#judgeNext(index, next, inTable)
+      index = next
     }
     if (length > HIGH_WORD)
       violations.record(Rules.DESCRIPTOR_TABLE, `${where}a chain of ${length} bytes is longer than 2^32`)
@@ -121,6 +124,15 @@ export class ChainReader {
     this.#inUse[index] = 1
     this.#seen.set(this.#descriptor(index), index * DESCRIPTOR_SIZE)
     descriptors.push(index)
+  }
+
+  /** With IN_ORDER chains and indirect tables go from one descriptor to the next. */
+  #judgeNext(index: number, next: number, inTable: boolean): void {
+    const { memory, size, where } = this.#options
+    const expected = inTable ? (index + 1) % size : index + 1
+    if (next === expected) return
+    const rule = inTable ? Rules.DESCRIPTOR_TABLE : Rules.INDIRECT
+    memory.violations.record(rule, `${where}with IN_ORDER, next of descriptor ${index} is ${next}, not ${expected}`)
   }
 
   #indirectTable(inTable: boolean, flags: number, address: number, length: number): number {

@@ -231,6 +231,7 @@ export class DeviceCore implements DeviceHost {
           : DeviceSplitRing.legacyAddresses(queue.legacyPage * 4096, queue.size)),
         eventIndex: hasFeature(accepted, ReservedFeature.EVENT_IDX),
         indirect: hasFeature(accepted, ReservedFeature.INDIRECT_DESC),
+        inOrder: hasFeature(accepted, ReservedFeature.IN_ORDER) ? 'alternate' : undefined,
         notify: () => this.#options.bus.used(queue),
         onBroken: (reason) => this.needsReset(reason),
         profile: this.profile,
@@ -246,8 +247,11 @@ export class DeviceCore implements DeviceHost {
     }
   }
 
-  /** An available buffer notification for this queue. */
-  notify(index: number): void {
+  /**
+   * An available buffer notification for this queue.
+   * @param next with NOTIFICATION_DATA, what it says
+   */
+  notify(index: number, next?: number): void {
     this.#notifications++
     const moment = { queue: index, ignored: false }
     this.show('notify', moment)
@@ -257,6 +261,8 @@ export class DeviceCore implements DeviceHost {
       this.violation(Rules.NOTIFICATIONS, `queue ${index} notified, which is not enabled`)
     else if (!this.#options.bus.reachable)
       this.violation(Rules.PCI, 'a queue notified while bus mastering is off: the device reaches no memory')
+    // Looked at now: it says how things were when it was sent.
+    if (next !== undefined) this.ring(index)?.judgeNotification(next)
     this.#pending.add(index)
     if (this.#options.execution === 'immediate') this.#run()
     else this.#immediate ??= setImmediate(() => this.#run())

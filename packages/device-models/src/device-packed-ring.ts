@@ -2,6 +2,7 @@ import { PackedRing } from '@virtio-ts/spec'
 import { BrokenChain } from './chain-reader.ts'
 import type { DescriptorChain } from './descriptor-chain.ts'
 import type { DeviceRing, DeviceRingOptions, UsedElement } from './device-ring.ts'
+import { InOrderCompletions } from './in-order-completions.ts'
 import { PackedListReader } from './packed-list-reader.ts'
 import { Rules, type SpecClause } from './rules.ts'
 
@@ -35,6 +36,7 @@ export class DevicePackedRing implements DeviceRing {
   readonly #device: DataView
   readonly #reader: PackedListReader
   readonly #where: string
+  readonly #inOrder: InOrderCompletions | undefined
   /** Each descriptor as it was when it was taken. */
   readonly #seen: Uint8Array
   /** The next descriptor to read. */
@@ -61,6 +63,7 @@ export class DevicePackedRing implements DeviceRing {
     this.#driver = viewOf(this.driverArea)
     this.#device = viewOf(this.deviceArea)
     this.#seen = new Uint8Array(this.descriptorArea.length)
+    this.#inOrder = options.inOrder && new InOrderCompletions(options.inOrder)
     const ring = memory.offsetOf(options.descriptorArea, 1)
     this.#reader = new PackedListReader({ memory, ring, size, indirect: options.indirect ?? false, where: this.#where })
     // VIRTIO 1.3 § 2.8.13 "The Virtqueue Descriptor Format": beyond what is available already the ring is zeroed.
@@ -96,6 +99,7 @@ export class DevicePackedRing implements DeviceRing {
       for (const index of chain.descriptors) this.#seen.set(this.#descriptor(index), index * DESCRIPTOR_SIZE)
       this.#out += chain.descriptors.length
       this.#taken = this.#ahead(this.#taken, chain.descriptors.length)
+      this.#inOrder?.taken(chain)
       return chain
     } catch (error) {
       if (!(error instanceof BrokenChain)) throw error
@@ -107,6 +111,7 @@ export class DevicePackedRing implements DeviceRing {
   untake(chains: readonly DescriptorChain[]): void {
     for (const chain of chains) {
       this.#reader.release(chain)
+      this.#inOrder?.untaken()
       const count = chain.descriptors.length
       this.#out -= count
       const { slot, wrap } = this.#taken
@@ -117,14 +122,16 @@ export class DevicePackedRing implements DeviceRing {
   push(chain: DescriptorChain, written: number): void {
     if (this.#stopped) return
     this.#reader.release(chain)
-    this.#filled.push({ id: chain.head, length: written, descriptors: chain.descriptors.length })
+    if (this.#inOrder) this.#inOrder.done(chain, written)
+    else this.#filled.push({ id: chain.head, length: written, descriptors: chain.descriptors.length })
   }
 
   flush(): boolean {
-    if (this.#stopped || this.#filled.length === 0 || this.#broken !== undefined) return false
-    const { profile, device } = this.#options
-    const elements = this.#filled
+    if (this.#stopped || this.#broken !== undefined) return false
+    const elements = this.#inOrder?.elements() ?? this.#filled
     this.#filled = []
+    if (elements.length === 0) return false
+    const { profile, device } = this.#options
     profile?.on?.('used', { ring: this, elements }, device)
     if (elements.length === 0) return false
     const before = this.#used
@@ -174,6 +181,17 @@ export class DevicePackedRing implements DeviceRing {
   /** Asks for a notification once the driver makes the descriptor available that is `count` others behind the next one to take. */
   requestNotificationAt(count: number): void {
     if (!this.#stopped) this.#writeEvents(EVENT_FLAGS_DESC, this.#ahead(this.#taken, count))
+  }
+
+  judgeNotification(next: number): void {
+    if (!this.#usable()) return
+    const { slot, wrap } = this.#ahead(this.#taken, this.#waiting().slots)
+    const expected = slot | (wrap << 15)
+    if (next !== expected)
+      this.#record(
+        Rules.PACKED_DESCRIPTOR_TABLE,
+        `a notification says ${next}, and next is ${slot} with wrap counter ${wrap}`,
+      )
   }
 
   /** VIRTIO 1.3 § 2.8.10 "Driver and Device Event Suppression" */

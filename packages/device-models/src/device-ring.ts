@@ -6,8 +6,10 @@ import type { DeviceProfile } from './device-profile.ts'
 export interface UsedElement {
   id: number
   length: number
-  /** Descriptors the buffer takes in a packed ring. */
+  /** Descriptors it stands for in a packed ring: those of the buffer, or of a batch. */
   readonly descriptors?: number
+  /** Buffers it stands for: more than one only with IN_ORDER. @defaultValue 1 */
+  readonly chains?: number
 }
 
 /** Where the parts of a virtqueue lie, as the driver told: device addresses. */
@@ -26,6 +28,11 @@ export interface DeviceRingOptions extends RingAddresses {
   readonly queue?: number
   readonly eventIndex?: boolean
   readonly indirect?: boolean
+  /**
+   * IN_ORDER: buffers are shown as used in the order in which they were made available, whatever order they are pushed in. One used
+   * element stands for several buffers never, always, or each other time, where that says the truth of all of them.
+   */
+  readonly inOrder?: 'never' | 'always' | 'alternate' | undefined
   /** Sends a used buffer notification. */
   readonly notify?: () => void
   /** Called once when the driver left the ring in a state that the device cannot go on with. */
@@ -66,6 +73,11 @@ export interface DeviceRing {
   stop(): void
   /** Writes over the descriptor area, as no device may. */
   scribble(value: (offset: number) => number): void
+  /**
+   * Holds what came with a notification, with NOTIFICATION_DATA, against the ring: where the driver's next available buffer will be.
+   * @param next 15 bits of offset or index and the wrap counter, or the index's highest bit, on top
+   */
+  judgeNotification(next: number): void
   /** Tells the driver that the device looks at the ring by itself: notifications are not needed. */
   suppressNotifications(): void
   /**

@@ -3,6 +3,7 @@ import { BrokenChain, ChainReader } from './chain-reader.ts'
 import type { DescriptorChain } from './descriptor-chain.ts'
 import type { DeviceRing, DeviceRingOptions, RingAddresses, UsedElement } from './device-ring.ts'
 import { passesEvent } from './event-index.ts'
+import { InOrderCompletions } from './in-order-completions.ts'
 import { Rules, type SpecClause } from './rules.ts'
 
 export interface DeviceSplitRingOptions extends DeviceRingOptions {
@@ -31,6 +32,9 @@ export class DeviceSplitRing implements DeviceRing {
   readonly #reader: ChainReader
   readonly #where: string
   readonly #ring: readonly string[]
+  readonly #inOrder: InOrderCompletions | undefined
+  /** With IN_ORDER the driver goes around the descriptor table. */
+  #nextHead = 0
   #takenIndex = 0
   #usedIndex = 0
   #filled: UsedElement[] = []
@@ -53,7 +57,15 @@ export class DeviceSplitRing implements DeviceRing {
     this.#driverWords = wordsOf(this.driverArea)
     this.#deviceWords = wordsOf(this.deviceArea)
     const table = memory.offsetOf(options.descriptorArea, 1)
-    this.#reader = new ChainReader({ memory, table, size, indirect: options.indirect ?? false, where: this.#where })
+    this.#inOrder = options.inOrder && new InOrderCompletions(options.inOrder)
+    this.#reader = new ChainReader({
+      memory,
+      table,
+      size,
+      indirect: options.indirect ?? false,
+      inOrder: this.#inOrder !== undefined,
+      where: this.#where,
+    })
     // VIRTIO 1.3 § 2.7.10.1 "Driver Requirements: Available Buffer Notification Suppression"
     if (this.#device.getUint16(SplitRing.USED_FLAGS, true) !== 0)
       this.#record(Rules.AVAILABLE_SUPPRESSION, 'flags of the used ring are not 0 when the queue comes into use')
@@ -105,6 +117,10 @@ export class DeviceSplitRing implements DeviceRing {
     try {
       const chain = this.#reader.read(head)
       this.#takenIndex = (this.#takenIndex + 1) & 0xffff
+      this.#inOrder?.taken(chain)
+      if (this.#inOrder && head !== this.#nextHead)
+        this.#record(Rules.DESCRIPTOR_TABLE, `with IN_ORDER, the next chain begins at ${head}, not ${this.#nextHead}`)
+      this.#nextHead = (head + chain.descriptors.length) % this.size
       return chain
     } catch (error) {
       if (!(error instanceof BrokenChain)) throw error
@@ -114,26 +130,34 @@ export class DeviceSplitRing implements DeviceRing {
   }
 
   untake(chains: readonly DescriptorChain[]): void {
-    for (const chain of chains) this.#reader.release(chain)
+    for (const chain of chains) {
+      this.#reader.release(chain)
+      this.#nextHead = this.#inOrder?.untaken()?.head ?? 0
+    }
     this.#takenIndex = (this.#takenIndex - chains.length) & 0xffff
   }
 
   push(chain: DescriptorChain, written: number): void {
     if (this.#stopped) return
     this.#reader.release(chain)
-    this.#filled.push({ id: chain.head, length: written })
+    if (this.#inOrder) this.#inOrder.done(chain, written)
+    else this.#filled.push({ id: chain.head, length: written })
   }
 
   flush(): boolean {
-    if (this.#stopped || this.#filled.length === 0 || this.#broken !== undefined) return false
-    const { profile, device } = this.#options
-    const elements = this.#filled
+    if (this.#stopped || this.#broken !== undefined) return false
+    const elements = this.#inOrder?.elements() ?? this.#filled
     this.#filled = []
+    if (elements.length === 0) return false
+    const { profile, device } = this.#options
     profile?.on?.('used', { ring: this, elements }, device)
     if (elements.length === 0) return false
-    elements.forEach((element, n) => this.#writeElement((this.#usedIndex + n) & (this.size - 1), element))
     const previous = this.#usedIndex
-    this.#usedIndex = (previous + elements.length) & 0xffff
+    for (const element of elements) {
+      this.#writeElement(this.#usedIndex & (this.size - 1), element)
+      // VIRTIO 1.3 § 2.7.9 "In-order use of descriptors": a batch is skipped, but for the element of its first buffer.
+      this.#usedIndex = (this.#usedIndex + (element.chains ?? 1)) & 0xffff
+    }
     const moment = { ring: this, previous, index: this.#usedIndex }
     profile?.on?.('publish', moment, device)
     // VIRTIO 1.3 § 2.7.8.2 "Device Requirements: The Virtqueue Used Ring": the elements come before the index.
@@ -173,6 +197,13 @@ export class DeviceSplitRing implements DeviceRing {
       store16(this.#device, this.#deviceWords, HEADER + SplitRing.USED_ELEMENT_SIZE * this.size, next)
     else this.#device.setUint16(SplitRing.USED_FLAGS, 0, true)
     return this.available > 0
+  }
+
+  judgeNotification(next: number): void {
+    if (this.#stopped || !this.#reachable()) return
+    const index = this.#availableIndex()
+    if (next !== index)
+      this.#record(Rules.NOTIFICATION_DATA, `a notification says ${next}, and idx of the available ring is ${index}`)
   }
 
   /** VIRTIO 1.3 § 2.7.7.2 "Device Requirements: Used Buffer Notification Suppression" */

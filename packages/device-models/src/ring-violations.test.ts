@@ -33,6 +33,51 @@ function setUp(options: Partial<DeviceSplitRingOptions> = {}, before?: (queue: H
 }
 
 describe('what a driver does wrong in a ring', () => {
+  it('§ 2.7.5.2: § 2.7.9: with IN_ORDER chains and their links go around the table', () => {
+    const begins = setUp({ inOrder: 'always' })
+    begins.queue.descriptor(1, begins.region.deviceAddress, 8, 0)
+    begins.queue.offer(1)
+    expect(begins.ring.take()?.head).toBe(1)
+    expect(begins.sections()).toEqual(['2.7.5.2'])
+
+    const linked = setUp({ inOrder: 'always' })
+    linked.queue.descriptor(0, linked.region.deviceAddress, 8, 1, 2)
+    linked.queue.descriptor(2, linked.region.deviceAddress, 8, 0)
+    linked.queue.offer(0)
+    expect(linked.ring.take()?.head).toBe(0)
+    expect(linked.sections()).toEqual(['2.7.5.2'])
+
+    const right = setUp({ inOrder: 'always' })
+    right.queue.descriptor(0, right.region.deviceAddress, 8, 1, 1)
+    right.queue.descriptor(1, right.region.deviceAddress, 8, 0)
+    right.queue.descriptor(2, right.region.deviceAddress, 8, 0)
+    right.queue.descriptor(3, right.region.deviceAddress, 8, 0)
+    right.queue.offer(0, 2, 3)
+    const chains = [right.ring.take(), right.ring.take()].map((chain) => chain!)
+    right.ring.untake([chains[1]!])
+    expect(right.ring.take()?.head).toBe(2)
+    const wraps = right.ring.take()!
+    for (const chain of [...chains, wraps]) right.ring.push(chain, 0)
+    right.ring.flush()
+    right.queue.descriptor(0, right.region.deviceAddress, 8, 0)
+    right.queue.offer(0)
+    expect(right.ring.take()?.head).toBe(0)
+    expect(right.sections()).toEqual([])
+  })
+
+  it('§ 2.9: a notification that says something else than the available ring', () => {
+    const { queue, ring, region, sections } = setUp()
+    queue.descriptor(0, region.deviceAddress, 8, 0)
+    queue.offer(0)
+    ring.judgeNotification(1)
+    expect(sections()).toEqual([])
+    for (const next of [0, 2, 0x8001, -1]) ring.judgeNotification(next)
+    expect(sections()).toEqual(['2.9', '2.9', '2.9', '2.9'])
+    ring.stop()
+    ring.judgeNotification(0)
+    expect(sections()).toHaveLength(4)
+  })
+
   it('§ 2.7.6.1 the available index jumps, or goes back', () => {
     for (const index of [5, 0xffff]) {
       const { queue, ring, sections, broken } = setUp()

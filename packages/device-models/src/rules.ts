@@ -26,6 +26,7 @@ export const Rules = {
     title: 'Driver Requirements: Available Buffer Notification Suppression',
   },
   PLACING_BUFFERS: { section: '2.7.13.1', title: 'Placing Buffers Into The Descriptor Table' },
+  NOTIFICATION_DATA: { section: '2.9', title: 'Driver Notifications' },
   PACKED_EVENTS: { section: '2.8.14', title: 'Event Suppression Structure Format' },
   PACKED_LAYOUT: { section: '2.8.10.1', title: 'Structure Size and Alignment' },
   PACKED_ALIGNMENT: { section: '2.8.11', title: 'Driver Requirements: Virtqueues' },

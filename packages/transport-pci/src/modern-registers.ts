@@ -5,7 +5,6 @@ import type { NotifyLocation, QueueAddresses, RegisterSet } from './register-set
 import type { NotifyStructure, VirtioStructure, VirtioStructures } from './virtio-structures.ts'
 
 const FEATURE_WINDOWS = 4
-const NOTIFY_WIDTH = 2
 
 /** The modern interface: structures found through capabilities. */
 export class ModernRegisters implements RegisterSet {
@@ -20,6 +19,7 @@ export class ModernRegisters implements RegisterSet {
   readonly #isr: VirtioStructure
   readonly #device: VirtioStructure | undefined
   #notifyConfigData = false
+  #notifyWidth = 2
 
   constructor(structures: VirtioStructures, location: string) {
     this.#location = location
@@ -56,6 +56,7 @@ export class ModernRegisters implements RegisterSet {
       this.#write32(CommonConfig.DRIVER_FEATURE, Number((features >> BigInt(32 * window)) & 0xffffffffn))
     }
     this.#notifyConfigData = hasFeature(features, ReservedFeature.NOTIF_CONFIG_DATA)
+    this.#notifyWidth = hasFeature(features, ReservedFeature.NOTIFICATION_DATA) ? 4 : 2
   }
 
   readStatus(): number {
@@ -110,11 +111,13 @@ export class ModernRegisters implements RegisterSet {
     this.#select(index)
     const { offset, length, multiplier } = this.#notify
     const from = this.#read16(CommonConfig.QUEUE_NOTIFY_OFF) * multiplier
-    if (from + NOTIFY_WIDTH > length) {
+    // VIRTIO 1.3 § 4.1.4.4.1 "Device Requirements: Notification capability": with NOTIFICATION_DATA, room for four bytes.
+    const width = this.#notifyWidth
+    if (from + width > length || (offset + from) % width !== 0) {
       throw this.#queueError(
         'transport.notify-bounds',
         index,
-        `its notifications should go to byte ${from} of a structure of ${length} bytes; the device is broken`,
+        `its notifications of ${width} bytes should go to byte ${from} of a structure of ${length} bytes at ${offset}; the device is broken`,
       )
     }
     const value = this.#notifyConfigData ? this.#read16(CommonConfig.QUEUE_NOTIF_CONFIG_DATA) : index
@@ -204,9 +207,9 @@ export class ModernRegisters implements RegisterSet {
   }
 }
 
-/** Notifications here carry no ring position, and two bits need registers that an older, shorter structure does not have. */
+/** Two bits need registers that an older, shorter structure does not have. */
 function unusableFeatures(commonLength: number): bigint {
-  let bits = featureSet(ReservedFeature.NOTIFICATION_DATA)
+  let bits = 0n
   if (commonLength < CommonConfig.QUEUE_NOTIF_CONFIG_DATA + 2) bits |= featureSet(ReservedFeature.NOTIF_CONFIG_DATA)
   if (commonLength < CommonConfig.QUEUE_RESET + 2) bits |= featureSet(ReservedFeature.RING_RESET)
   return bits

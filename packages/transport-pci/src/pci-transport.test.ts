@@ -64,18 +64,16 @@ describe('features', () => {
   })
 
   it('§ 2.2 neither shows nor accepts what this transport has no means for', async () => {
-    const { device, transport } = await setUp()
-    device.features = featureSet(
-      0,
-      ReservedFeature.VERSION_1,
-      ReservedFeature.NOTIFICATION_DATA,
-      ReservedFeature.RING_RESET,
+    const short = modernCapabilities.map((capability) =>
+      capability.type === 1 ? { ...capability, length: 56 } : capability,
     )
+    const { device, transport } = await setUp({}, { capabilities: short })
+    device.features = featureSet(0, ReservedFeature.VERSION_1, ReservedFeature.RING_RESET)
     const offered = await transport.deviceFeatures()
-    expect(offered).toBe(featureSet(0, ReservedFeature.VERSION_1, ReservedFeature.RING_RESET))
+    expect(offered).toBe(featureSet(0, ReservedFeature.VERSION_1))
     await expect(transport.acceptFeatures(device.features)).rejects.toMatchObject({
       code: 'features.unsupported',
-      message: expect.stringContaining('NOTIFICATION_DATA'),
+      message: expect.stringContaining('RING_RESET'),
     })
     expect(device.accepted.size).toBe(0)
   })
@@ -258,6 +256,49 @@ describe('notify', () => {
     await transport.enableQueue(1, 256, addresses(fn))
     transport.notify(1)
     expect(device.notifications).toEqual([{ offset: 0x3004, value: 0xbeef }])
+  })
+
+  it('§ 4.1.5.2.1 writes 32 bits with NOTIFICATION_DATA: the index, and above it where the next buffer will be', async () => {
+    const { fn, device, transport } = await setUp()
+    device.features = featureSet(ReservedFeature.VERSION_1, ReservedFeature.NOTIFICATION_DATA)
+    await transport.acceptFeatures(device.features)
+    await transport.enableQueue(1, 256, addresses(fn))
+    transport.notify(1, 0x8005)
+    transport.notify(1, 0)
+    expect(device.notifications).toEqual([
+      { offset: 0x3004, value: 0x8005_0001 },
+      { offset: 0x3004, value: 1 },
+    ])
+    expect(fn.log.filter((line) => line.startsWith('notify16'))).toEqual([])
+  })
+
+  it('§ 4.1.5.2.1 writes 32 bits of the device’s own value where both are negotiated', async () => {
+    const { fn, device, transport } = await setUp()
+    device.features = featureSet(
+      ReservedFeature.VERSION_1,
+      ReservedFeature.NOTIFICATION_DATA,
+      ReservedFeature.NOTIF_CONFIG_DATA,
+    )
+    const queue = device.queues[0]
+    if (queue) queue.notifyData = 0xbeef
+    await transport.acceptFeatures(device.features)
+    await transport.enableQueue(0, 256, addresses(fn))
+    transport.notify(0, 0xffff)
+    expect(device.notifications).toEqual([{ offset: 0x3000, value: 0xffff_beef }])
+  })
+
+  it('C3 refuses a notification address without room for 32 bits, or not aligned for them', async () => {
+    for (const { multiplier, length } of [
+      { multiplier: 4, length: 7 },
+      { multiplier: 2, length: 100 },
+    ]) {
+      const { fn, device, transport } = await withMultiplier(multiplier, length)
+      device.features |= featureSet(ReservedFeature.NOTIFICATION_DATA)
+      await transport.acceptFeatures(device.features)
+      await expect(transport.enableQueue(1, 256, addresses(fn))).rejects.toMatchObject({
+        code: 'transport.notify-bounds',
+      })
+    }
   })
 
   it('says nothing of a queue that is not enabled, was reset, or whose device was', async () => {

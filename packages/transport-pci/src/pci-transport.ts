@@ -248,11 +248,14 @@ export class PciTransport implements Transport {
   }
 
   /** @see VIRTIO 1.3 § 4.1.5.2.1 "Driver Requirements: Available Buffer Notifications" */
-  notify(index: number): void {
+  notify(index: number, next?: number): void {
     const offset = this.#notifyOffsets[index]
     if (offset === undefined || offset === NOT_ENABLED) return
     try {
-      this.#notifyBar.notify(offset, this.#notifyValues[index] as number, 16)
+      const value = this.#notifyValues[index] as number
+      if (next === undefined) this.#notifyBar.notify(offset, value, 16)
+      // VIRTIO 1.3 § 4.1.5.2 "Available Buffer Notifications"
+      else this.#notifyBar.notify(offset, ((next << 16) | value) >>> 0, 32)
     } catch (error) {
       this.#lose(goneError(this.location, error))
     }

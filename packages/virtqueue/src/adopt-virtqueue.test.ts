@@ -27,6 +27,18 @@ function make(format: 'split' | 'packed', { indirect = true, eventIdx = true } =
   return { dma, queue, memory: { bytes, deviceAddress: BASE } }
 }
 
+/** Has the device use the queue's first chain, which has id 0. */
+function useFirst({ addresses, size, memory }: OwnedVirtqueue, format: 'split' | 'packed'): void {
+  const ring = memory[0]!
+  const view = new DataView(ring.bytes.buffer, ring.bytes.byteOffset)
+  const deviceArea = addresses.deviceArea - ring.deviceAddress
+  if (format === 'packed') view.setUint32(12, ((0x8080 << 16) | 0) >>> 0, true)
+  else {
+    view.setUint32(deviceArea + 4 + 8 * (0xfffe % size), 0, true)
+    view.setUint16(deviceArea + 2, 0xffff, true)
+  }
+}
+
 describe.each(['split', 'packed'] as const)('handing over a %s queue', (format) => {
   it('gives data that survives a structured clone, and takes no packets from then on', () => {
     const { queue, memory } = make(format)
@@ -68,8 +80,11 @@ describe.each(['split', 'packed'] as const)('handing over a %s queue', (format) 
     const { queue, memory } = make(format, { eventIdx: true })
     queue.disableUsedNotifications()
     const adopted = adoptVirtqueue(queue.transfer(), { memory, notify() {} })
+    adopted.addReadable(at(BASE), 1, 7)
+    adopted.publish()
+    useFirst(queue, format)
     const before = memory.bytes.slice()
-    adopted.popUsed(usedBatch(8))
+    expect(adopted.popUsed(usedBatch(8))).toBe(1)
     expect(memory.bytes).toEqual(before)
   })
 
@@ -79,7 +94,10 @@ describe.each(['split', 'packed'] as const)('handing over a %s queue', (format) 
     expect(() => queue.transfer()).toThrow(expect.objectContaining({ code: 'ring.in-use' }))
     queue.publish()
     expect(() => queue.transfer()).toThrow(expect.objectContaining({ code: 'ring.in-use' }))
-    expect([...queue.reset()]).toEqual([7])
+    useFirst(queue, format)
+    expect([queue.popUsed(usedBatch(8)), queue.inFlight]).toEqual([1, 0])
+    expect(() => queue.transfer()).toThrow(expect.objectContaining({ code: 'ring.in-use' }))
+    expect([...queue.reset()]).toEqual([])
     queue.transfer()
     expect(() => queue.transfer()).toThrow(expect.objectContaining({ code: 'ring.in-use' }))
     queue.reset()

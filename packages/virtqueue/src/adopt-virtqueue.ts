@@ -7,8 +7,8 @@ import type { VirtqueueTransfer } from './virtqueue-transfer.ts'
 export interface AdoptVirtqueueOptions {
   /** The file the queue's owner allocated it in, mapped by this thread: `bytes` and where the device sees the first of them. */
   readonly memory: MappedMemory
-  /** Sends an available buffer notification. Must not throw. */
-  readonly notify: () => void
+  /** Sends an available buffer notification, as in `SplitVirtqueueOptions`. Must not throw. */
+  readonly notify: (next: number) => void
 }
 
 /**

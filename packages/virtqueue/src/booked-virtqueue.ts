@@ -15,9 +15,9 @@ export interface QueueMemory {
 
 /** What virtqueues of both formats have in common: everything but the ring. */
 export abstract class BookedVirtqueue implements OwnedVirtqueue {
-  readonly index: number
-  readonly size: number
-  readonly maxChain: number
+  readonly index: number = 0
+  readonly size: number = 0
+  readonly maxChain: number = 0
   readonly addresses: QueueAddresses
   readonly #books: QueueBooks
   readonly #memory: QueueMemory

@@ -7,9 +7,9 @@ import { SplitRing } from '@virtio-ts/spec'
  * @see VIRTIO 1.3 § 2.7.8 "The Virtqueue Used Ring"
  */
 export class DeviceArea {
-  readonly #fields: Uint16Array
-  readonly #elements: Uint32Array
-  readonly #availEvent: number
+  readonly #fields: Uint16Array = new Uint16Array(0)
+  readonly #elements: Uint32Array = new Uint32Array(0)
+  readonly #availEvent: number = 0
 
   /**
    * @param bytes memory that holds the area

@@ -15,8 +15,8 @@ const FIRST_LAP = DESC_F_AVAIL << 16
  * @see VIRTIO 1.3 § 2.8.21.1 "Placing Available Buffers Into The Descriptor Ring"
  */
 export class PackedAvailableDescriptors {
-  readonly #descriptors: Uint32Array
-  readonly #size: number
+  readonly #descriptors: Uint32Array = new Uint32Array(0)
+  readonly #size: number = 0
   /** The next descriptor. */
   #slot = 0
   /** Of that descriptor, while the wrap counter is 1: AVAIL, otherwise USED. */
@@ -63,7 +63,7 @@ export class PackedAvailableDescriptors {
     const at = slot << 2
     const descriptors = this.#descriptors
     descriptors[at] = address
-    descriptors[at + 1] = address < HIGH ? 0 : Math.floor(address / HIGH)
+    descriptors[at + 1] = address >>> 0 === address ? 0 : Math.floor(address / HIGH)
     descriptors[at + 2] = length
     const last = idAndFlags | this.#flags
     if (this.#unpublished === 0) this.#heldBack = last

@@ -6,8 +6,8 @@ import { PackedRing } from '@virtio-ts/spec'
  * @see VIRTIO 1.3 § 2.8.13 "The Virtqueue Descriptor Format"
  */
 export class PackedDeviceArea {
-  readonly #ring: Uint32Array
-  readonly #events: Uint32Array
+  readonly #ring: Uint32Array = new Uint32Array(0)
+  readonly #events: Uint32Array = new Uint32Array(0)
 
   /**
    * @param bytes memory that holds the ring

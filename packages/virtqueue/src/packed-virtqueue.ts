@@ -6,6 +6,7 @@ import { descriptorEvent } from './descriptor-event.ts'
 import { fillPackedTable } from './fill-packed-table.ts'
 import { PackedAvailableDescriptors } from './packed-available-descriptors.ts'
 import type { PackedDeviceArea } from './packed-device-area.ts'
+import { PackedInOrder } from './packed-in-order.ts'
 import { PackedRingMemory } from './packed-ring-memory.ts'
 import type { PackedVirtqueueOptions } from './packed-virtqueue-options.ts'
 import { Counter, QueueBooks, Shadow } from './queue-books.ts'
@@ -21,7 +22,10 @@ const USED_MASK = (DESC_F_AVAIL | DESC_F_USED) << 16
 const ID_AND_WRITE = (DESC_F_WRITE << 16) | 0xffff
 const WRITE = DESC_F_WRITE << 16
 
-const { COOKIE, CAPACITY, COUNT, NEXT } = Shadow
+/** Changes no id that is one; V8 knows by it that what is computed from an id cannot overflow. */
+const MAX_ID = PackedRing.MAX_SIZE - 1
+
+const { COOKIE, CAPACITY, COUNT } = Shadow
 const { USED, SENT, SUPPRESSED, CLAMPED } = Counter
 
 /**
@@ -34,15 +38,17 @@ const { USED, SENT, SUPPRESSED, CLAMPED } = Counter
  */
 export class PackedVirtqueue extends BookedVirtqueue {
   readonly #options: PackedVirtqueueOptions
-  readonly #tableCapacity: number
-  readonly #eventIdx: boolean
-  readonly #strict: boolean
-  readonly #notify: () => void
+  // Numbers begin as numbers, arrays as arrays: a field that was undefined once is checked at every access.
+  readonly #tableCapacity: number = 0
+  readonly #eventIdx: boolean = false
+  readonly #strict: boolean = false
+  readonly #notify: (next: number) => void
   readonly #books: QueueBooks
   readonly #memory: PackedRingMemory
   readonly #available: PackedAvailableDescriptors
-  readonly #driverEvents: Uint32Array
+  readonly #driverEvents: Uint32Array = new Uint32Array(0)
   readonly #deviceArea: PackedDeviceArea
+  readonly #inOrder: PackedInOrder | undefined
   /** Position at which the device writes its next used descriptor. */
   #used = 0
 
@@ -54,7 +60,7 @@ export class PackedVirtqueue extends BookedVirtqueue {
       throw ringError('ring.size', origin, { size })
     const tableCapacity = options.indirect ? Math.min(options.indirectCapacity ?? 16, size) : 0
     const memory = new PackedRingMemory({ allocator, size, tableCapacity, ...(mapDeviceArea && { mapDeviceArea }) })
-    const books = new QueueBooks(origin, size)
+    const books = new QueueBooks(origin, size, options.inOrder ?? false)
     super(books, memory)
     this.#options = options
     this.#tableCapacity = tableCapacity
@@ -66,6 +72,9 @@ export class PackedVirtqueue extends BookedVirtqueue {
     this.#available = new PackedAvailableDescriptors(memory.descriptors, size)
     this.#driverEvents = memory.driverEvents
     this.#deviceArea = memory.deviceArea
+    this.#inOrder = options.inOrder
+      ? new PackedInOrder(books, memory.deviceArea, memory.driverEvents, this.#strict)
+      : undefined
     if (adopted) books.wantsNotifications = adopted.usedNotifications
     else this.#clear()
   }
@@ -86,7 +95,7 @@ export class PackedVirtqueue extends BookedVirtqueue {
     const taken = indirect ? 1 : count
     const books = this.#books
     if (taken > books.freeCount) return false
-    const id = books.freeHead
+    const id = (books.next < 0 ? books.ids[--books.freeTop]! : books.takeNext()) & MAX_ID
     if (indirect) this.#placeTable(id, chain)
     else this.#available.placeChain(id, chain)
     // 2^32 writable bytes are legal, but the device cannot tell of more than 2^32 - 1.
@@ -121,18 +130,22 @@ export class PackedVirtqueue extends BookedVirtqueue {
     if (this.#books.halted) return
     this.#books.counters[SENT]!++
     // Last, as a device in this process may use the buffers, and its owner call back, before this returns.
-    this.#notify()
+    this.#notify(this.#nextAvailable())
   }
 
   popUsed(batch: UsedBatch): number {
     const books = this.#books
     if (books.halted) return 0
     if (books.unpublishedCount !== 0) books.flipUnpublished()
+    if (this.#inOrder !== undefined) {
+      const taken = this.#inOrder.take(batch, this.#used)
+      return this.#settle(taken, this.#inOrder.position, this.#inOrder.violation)
+    }
     const { cookies, written } = batch
     const deviceArea = this.#deviceArea
     const shadow = books.shadow
     const size = this.size
-    const limit = cookies.length
+    const limit = cookies.length | 0
     let violation: VirtioError | undefined
     // First what is used, then, behind one barrier for all of it, what was written. Always the next descriptor only: a device
     // may write the used descriptors of a batch in any order, the first one last.
@@ -160,13 +173,10 @@ export class PackedVirtqueue extends BookedVirtqueue {
     }
     // A full barrier; the value is of no interest.
     Atomics.load(this.#driverEvents, 0)
-    if (found === 0) {
-      if (books.unpublishedCount !== 0) books.flipUnpublished()
-      if (violation !== undefined) books.fail(violation)
-      return 0
-    }
+    if (found === 0) return this.#settle(0, position, violation)
     position = this.#used
-    let freeId = books.freeHead
+    const ids = books.ids
+    let freeTop = books.freeTop
     let freed = 0
     let taken = 0
     for (; taken < found; taken++) {
@@ -190,27 +200,20 @@ export class PackedVirtqueue extends BookedVirtqueue {
       cookies[taken] = shadow[head + COOKIE]!
       written[taken] = length
       shadow[head + COUNT] = 0
-      // The free list is last in, first out: a shadow still in the cache goes first.
-      shadow[head + NEXT] = freeId
-      freeId = id
+      // Last in, first out: a shadow still in the cache goes first.
+      ids[freeTop++] = id
       freed += descriptors
       position += descriptors
       if (position >= 2 * size) position -= 2 * size
     }
-    books.freeHead = freeId
+    books.freeTop = freeTop
     books.freeCount += freed
-    books.outstandingCount -= taken
-    books.counters[USED]! += taken
-    this.#used = position
-    if (books.unpublishedCount !== 0) books.flipUnpublished()
-    // A full barrier: what the device uses from here on is notified, what it used before is there at the next call.
-    if (this.#eventIdx && books.wantsNotifications) Atomics.store(this.#driverEvents, 0, this.#nextUsedEvent())
-    if (violation !== undefined) books.fail(violation)
-    return taken
+    return this.#settle(taken, position, violation)
   }
 
   hasUsed(): boolean {
     if (this.#books.halted) return false
+    if (this.#inOrder !== undefined && this.#inOrder.left > 0) return true
     const position = this.#used
     const size = this.size
     const word = this.#deviceArea.nextUsedWord(position < size ? position : position - size)
@@ -243,6 +246,7 @@ export class PackedVirtqueue extends BookedVirtqueue {
       tablesAddress: this.#memory.tablesAddress,
       tableCapacity: this.#tableCapacity,
       eventIdx: this.#eventIdx,
+      inOrder: this.#inOrder !== undefined,
       legacy: false,
       startIndex: 0,
       usedNotifications: books.wantsNotifications,
@@ -253,15 +257,37 @@ export class PackedVirtqueue extends BookedVirtqueue {
 
   override reset(): Int32Array {
     const cookies = super.reset()
+    this.#inOrder?.reset()
     this.#available.reset()
     this.#used = 0
     this.#clear()
     return cookies
   }
 
+  /** The end of every `popUsed`. */
+  #settle(count: number, position: number, violation: VirtioError | undefined): number {
+    const books = this.#books
+    if (books.unpublishedCount !== 0) books.flipUnpublished()
+    if (count > 0) {
+      this.#used = position
+      books.outstandingCount -= count
+      books.counters[USED]! += count
+      // A full barrier: what the device uses from here on is notified, what it used before is there at the next call.
+      if (this.#eventIdx && books.wantsNotifications) Atomics.store(this.#driverEvents, 0, this.#nextUsedEvent())
+    }
+    if (violation !== undefined) books.fail(violation)
+    return count
+  }
+
   #clear(): void {
     this.#memory.clear()
     if (this.#eventIdx) Atomics.store(this.#driverEvents, 0, this.#nextUsedEvent())
+  }
+
+  /** @see VIRTIO 1.3 § 2.8.16 "Driver Requirements: The Virtqueue Descriptor Table" */
+  #nextAvailable(): number {
+    const { first } = this.#available
+    return first < this.size ? first | EVENT_WRAP : first - this.size
   }
 
   /** @see VIRTIO 1.3 § 2.8.14 "Event Suppression Structure Format" */
@@ -273,10 +299,11 @@ export class PackedVirtqueue extends BookedVirtqueue {
 
   /** @param flags as in a descriptor's fourth word */
   #addOne(address: number, length: number, cookie: number, flags: number): boolean {
-    if (!(length >= 1 && length <= 0xffffffff)) throw new RangeError(`a buffer of ${length} bytes`)
+    // An unsigned 32-bit integer, by comparing integers only.
+    if (length >>> 0 !== length || length === 0) throw new RangeError(`a buffer of ${length} bytes`)
     const books = this.#books
     if (books.freeCount === 0) return false
-    const id = books.freeHead
+    const id = (books.next < 0 ? books.ids[--books.freeTop]! : books.takeNext()) & MAX_ID
     this.#available.place(address, length, id | flags)
     this.#record(id, cookie, 1, flags === 0 ? 0 : length)
     return true
@@ -286,13 +313,12 @@ export class PackedVirtqueue extends BookedVirtqueue {
     const books = this.#books
     const shadow = books.shadow
     const at = id << 2
-    books.freeHead = shadow[at + NEXT]!
     books.freeCount -= descriptors
     shadow[at + COOKIE] = cookie
     shadow[at + CAPACITY] = capacity
     shadow[at + COUNT] = descriptors
     const count = books.unpublishedCount
-    books.unpublished[count] = id
+    books.ids[this.size + count] = id
     books.unpublishedCount = count + 1
   }
 

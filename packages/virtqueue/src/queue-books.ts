@@ -10,7 +10,7 @@ export const Shadow: { readonly COOKIE: 0; readonly CAPACITY: 1; readonly COUNT:
   CAPACITY: 1,
   /** How many descriptors the chain takes; 0 if there is none. Negative while `popUsed` must not find it. */
   COUNT: 2,
-  /** The next descriptor of the chain, or the next one that is free. */
+  /** The next descriptor of a chain that takes several. */
   NEXT: 3,
 }
 
@@ -23,7 +23,7 @@ export const Counter: {
   readonly CLAMPED: 4
 } = { ADDED: 0, USED: 1, SENT: 2, SUPPRESSED: 3, CLAMPED: 4 }
 
-const { COOKIE, COUNT, NEXT } = Shadow
+const { COOKIE, COUNT } = Shadow
 const { ADDED, USED, SENT, SUPPRESSED, CLAMPED } = Counter
 
 /**
@@ -32,12 +32,19 @@ const { ADDED, USED, SENT, SUPPRESSED, CLAMPED } = Counter
  */
 export class QueueBooks {
   readonly origin: RingOrigin
-  readonly size: number
-  readonly shadow: Int32Array
-  /** Heads or ids added and not yet published, in order. */
-  readonly unpublished: Uint16Array
+  readonly size: number = 0
+  /** By head or id. */
+  readonly shadow: Int32Array = new Int32Array(0)
+  /**
+   * A stack of heads or ids that are free, then, from `size` on, those added and not yet published, in order. Sixteen bits: what
+   * is computed from them cannot overflow, and V8 knows it.
+   */
+  readonly ids: Uint16Array = new Uint16Array(0)
   readonly counters: Float64Array = new Float64Array(5)
-  freeHead = 0
+  /** With IN_ORDER heads and ids go round as they come back, instead of from the stack: the next one. Otherwise -1. */
+  next = -1
+  /** How many are on the stack; in a split ring that is `freeCount`. */
+  freeTop = 0
   /** Descriptors; 0 in a queue that takes no chains, so that adding one has to look at nothing else. */
   freeCount = 0
   unpublishedCount = 0
@@ -48,15 +55,17 @@ export class QueueBooks {
   /** Broken, given back, or another thread's. */
   halted = false
   transferred = false
+  readonly #inOrder: boolean
   #released = false
   #addedBefore = 0
   readonly #listeners: ((reason: VirtioError) => void)[] = []
 
-  constructor(origin: RingOrigin, size: number) {
+  constructor(origin: RingOrigin, size: number, inOrder: boolean) {
     this.origin = origin
     this.size = size
-    this.shadow = new Int32Array(size << 2)
-    this.unpublished = new Uint16Array(size)
+    this.shadow = new Int32Array(4 * size)
+    this.ids = new Uint16Array(2 * size)
+    this.#inOrder = inOrder
     this.#initialize()
   }
 
@@ -76,6 +85,13 @@ export class QueueBooks {
     }
   }
 
+  /** IN_ORDER: the next head or id. */
+  takeNext(): number {
+    const next = this.next
+    this.next = next + 1 < this.size ? next + 1 : 0
+    return next
+  }
+
   /** What was published since the last call is with the device now. */
   published(count: number): void {
     this.unpublishedCount = 0
@@ -88,9 +104,9 @@ export class QueueBooks {
    * publishes before it polls never has any, so adding and publishing are spared of it.
    */
   flipUnpublished(): void {
-    const { shadow, unpublished, unpublishedCount } = this
+    const { shadow, ids, size, unpublishedCount } = this
     for (let i = 0; i < unpublishedCount; i++) {
-      const at = (unpublished[i]! << 2) + COUNT
+      const at = (ids[size + i]! << 2) + COUNT
       shadow[at] = -shadow[at]!
     }
   }
@@ -139,11 +155,12 @@ export class QueueBooks {
   }
 
   #initialize(): void {
-    const { shadow, size } = this
+    const { shadow, size, ids } = this
     shadow.fill(0)
-    // A circle: where chains come back in order, the next free descriptor is always the next one of the table.
-    for (let i = 0; i < size; i++) shadow[(i << 2) + NEXT] = i + 1 < size ? i + 1 : 0
-    this.freeHead = 0
+    // The first one on top.
+    for (let i = 0; i < size; i++) ids[i] = size - 1 - i
+    this.next = this.#inOrder ? 0 : -1
+    this.freeTop = size
     this.freeCount = size
     this.unpublishedCount = 0
     this.outstandingCount = 0

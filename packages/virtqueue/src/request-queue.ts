@@ -51,12 +51,12 @@ const BATCH = 64
  * together, at its end. It must be the only user of its virtqueue.
  */
 export class RequestQueue {
-  readonly #queue: Virtqueue
+  #queue: Virtqueue
   readonly #backlogLimit: number
   readonly #onPending: (() => void) | undefined
   readonly #batch = usedBatch(BATCH)
   /** By cookie: requests whose buffers the device owns. */
-  readonly #inRing: (Request | undefined)[]
+  #inRing: (Request | undefined)[]
   #freeCookies: number[]
   /** In the order they came. */
   readonly #backlog = new Set<Request>()
@@ -71,10 +71,7 @@ export class RequestQueue {
     this.#onPending = options.onPending
     this.#inRing = Array.from({ length: queue.size })
     this.#freeCookies = [...this.#inRing.keys()]
-    queue.onBroken((reason) => {
-      // Found inside `popUsed`: what it still returned is settled first.
-      if (!this.#servicing) this.#rejectAll(reason)
-    })
+    this.#follow(queue)
   }
 
   /** Requests whose buffers the device owns, or that wait for room: also those that were aborted or have failed meanwhile. */
@@ -148,15 +145,25 @@ export class RequestQueue {
    * Ends every request: promises still open reject with `reason`, and every buffer is the driver's again. Only after the
    * device has confirmed its reset, or the reset of this queue, and after the virtqueue itself was reset or released.
    * What the device had used by then and nobody serviced counts as not done.
+   * @param queue takes the place of the virtqueue, which has another size from now on
    */
-  reset(reason: VirtioError): void {
+  reset(reason: VirtioError, queue: Virtqueue = this.#queue): void {
     this.#generation++
     const ended = [...this.#inRing.filter((request) => request !== undefined), ...this.#backlog]
-    this.#inRing.fill(undefined)
+    if (queue !== this.#queue) this.#follow(queue)
+    this.#inRing = Array.from({ length: queue.size })
     this.#freeCookies = [...this.#inRing.keys()]
     this.#backlog.clear()
     for (const request of ended) rejectRequest(request, reason)
     for (const request of ended) release(request)
+  }
+
+  #follow(queue: Virtqueue): void {
+    this.#queue = queue
+    queue.onBroken((reason) => {
+      // Found inside `popUsed`: what it still returned is settled first.
+      if (!this.#servicing && queue === this.#queue) this.#rejectAll(reason)
+    })
   }
 
   #enqueue(request: Request): void {

@@ -16,12 +16,13 @@ export function ringOrigin(options: {
   return { queue: index, ...(device !== undefined && { device }), ...(generation !== undefined && { generation }) }
 }
 
-/** The first four are violations by the device. */
+/** The first five are violations by the device. */
 export type RingErrorCode =
   | 'ring.id-range'
   | 'ring.not-head'
   | 'ring.idx-jump'
   | 'ring.length'
+  | 'ring.order'
   | 'ring.size'
   | 'ring.released'
   | 'ring.in-use'
@@ -39,6 +40,9 @@ const messages: Readonly<Record<RingErrorCode, (detail: Numbers) => string>> = {
   'ring.length': ({ id, written, capacity }) =>
     `the device claims to have written ${written} bytes to chain ${id}, which has room for ${capacity}. ${stopped} ` +
     `For a device known to be careless: trust 'tolerant'.`,
+  'ring.order': ({ id, used }) =>
+    `the device returned id ${id} and counts ${used} chains used, which do not reach that far. With IN_ORDER chains come back as they ` +
+    `went. ${stopped}`,
   'ring.size': ({ size }) =>
     `a ring cannot have ${size} descriptors. Ask for 1 to 32768, for a split ring a power of two.`,
   'ring.released': () => 'its memory was given back. Initialise the device again for a new queue.',

@@ -18,10 +18,16 @@ export interface SplitVirtqueueOptions {
   readonly indirectCapacity?: number
   /** EVENT_IDX was negotiated. */
   readonly eventIdx: boolean
+  /** IN_ORDER was negotiated. @defaultValue false */
+  readonly inOrder?: boolean
   /** `strict`: a used length beyond the chain's capacity breaks the queue. `tolerant`: it is cut and counted. */
   readonly trust: 'strict' | 'tolerant'
-  /** Sends an available buffer notification. Must not throw. */
-  readonly notify: () => void
+  /**
+   * Sends an available buffer notification. Must not throw.
+   * @param next what NOTIFICATION_DATA has it say: where the next available buffer will be, 16 bits; in a packed ring bit 15 is the wrap
+   * counter
+   */
+  readonly notify: (next: number) => void
   /** For error messages and details. */
   readonly device?: string
   readonly generation?: number

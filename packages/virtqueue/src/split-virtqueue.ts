@@ -7,6 +7,7 @@ import { fillIndirectTable } from './fill-indirect-table.ts'
 import { needEvent } from './need-event.ts'
 import { Counter, QueueBooks, Shadow } from './queue-books.ts'
 import { ringError, ringOrigin } from './ring-error.ts'
+import { SplitInOrder } from './split-in-order.ts'
 import { SplitRingMemory } from './split-ring-memory.ts'
 import type { SplitVirtqueueOptions } from './split-virtqueue-options.ts'
 import type { UsedBatch } from './virtqueue.ts'
@@ -21,6 +22,8 @@ const AVAIL_RING = SplitRing.AVAIL_RING >> 1
 const { COOKIE, CAPACITY, COUNT, NEXT } = Shadow
 const { USED, SENT, SUPPRESSED, CLAMPED } = Counter
 const HIGH = 2 ** 32
+/** Changes no head that is one; V8 knows by it that what is computed from a head cannot overflow. */
+const MAX_ID = SplitRing.MAX_SIZE - 1
 
 /**
  * The driver half of a split virtqueue.
@@ -31,19 +34,23 @@ const HIGH = 2 ** 32
  */
 export class SplitVirtqueue extends BookedVirtqueue {
   readonly #options: SplitVirtqueueOptions
-  readonly #tableCapacity: number
-  readonly #eventIdx: boolean
-  readonly #strict: boolean
-  readonly #startIndex: number
-  readonly #mask: number
-  readonly #notify: () => void
+  // Numbers begin as numbers, arrays as arrays: a field that was undefined once is checked at every access.
+  readonly #tableCapacity: number = 0
+  readonly #eventIdx: boolean = false
+  readonly #strict: boolean = false
+  readonly #startIndex: number = 0
+  readonly #mask: number = 0
+  readonly #notify: (next: number) => void
   readonly #books: QueueBooks
   readonly #memory: SplitRingMemory
-  readonly #descriptors: Uint32Array
-  readonly #driverArea: Uint16Array
+  readonly #descriptors: Uint32Array = new Uint32Array(0)
+  readonly #driverArea: Uint16Array = new Uint16Array(0)
   readonly #deviceArea: DeviceArea
-  #availableIndex: number
-  #usedIndex: number
+  readonly #inOrder: SplitInOrder | undefined
+  #availableIndex = 0
+  /** Index of the next entry of the available ring: ahead of that by what is not published. */
+  #nextIndex = 0
+  #usedIndex = 0
 
   /** @throws VirtioError `ring.size`; DmaError `memory.exhausted` */
   constructor(options: SplitVirtqueueOptions) {
@@ -60,7 +67,7 @@ export class SplitVirtqueue extends BookedVirtqueue {
       tableCapacity,
       ...(mapDeviceArea && { mapDeviceArea }),
     })
-    const books = new QueueBooks(origin, size)
+    const books = new QueueBooks(origin, size, options.inOrder ?? false)
     super(books, memory)
     this.#options = options
     this.#tableCapacity = tableCapacity
@@ -74,7 +81,9 @@ export class SplitVirtqueue extends BookedVirtqueue {
     this.#descriptors = memory.descriptors
     this.#driverArea = memory.driverArea
     this.#deviceArea = memory.deviceArea
+    this.#inOrder = options.inOrder ? new SplitInOrder(books, memory.deviceArea, this.#strict) : undefined
     this.#availableIndex = this.#startIndex
+    this.#nextIndex = this.#startIndex
     this.#usedIndex = this.#startIndex
     if (adopted) books.wantsNotifications = adopted.usedNotifications
     else memory.initialize(this.#startIndex)
@@ -96,9 +105,9 @@ export class SplitVirtqueue extends BookedVirtqueue {
     const taken = indirect ? 1 : count
     const books = this.#books
     if (taken > books.freeCount) return false
-    const head = books.freeHead
-    if (indirect) this.#placeInTable(chain)
-    else this.#placeInRing(chain)
+    const head = this.#take()
+    if (indirect) this.#placeInTable(head, chain)
+    else this.#placeInRing(head, chain)
     // 2^32 writable bytes are legal, but the device cannot tell of more than 2^32 - 1.
     const capacity = chain.writableLength > 0xffffffff ? 0xffffffff : chain.writableLength
     this.#record(head, cookie, taken, capacity)
@@ -110,7 +119,7 @@ export class SplitVirtqueue extends BookedVirtqueue {
     const count = books.unpublishedCount
     if (count === 0 || books.halted) return
     const old = this.#availableIndex
-    const next = (old + count) & 0xffff
+    const next = this.#nextIndex
     this.#availableIndex = next
     books.published(count)
     // VIRTIO 1.3 § 2.7.13.3.1 "Driver Requirements: Updating idx": the device reads idx first, and then finds
@@ -130,25 +139,31 @@ export class SplitVirtqueue extends BookedVirtqueue {
     if (this.#books.halted) return
     this.#books.counters[SENT]!++
     // Last, as a device in this process may use the buffers, and its owner call back, before this returns.
-    this.#notify()
+    this.#notify(this.#availableIndex)
   }
 
   popUsed(batch: UsedBatch): number {
     const books = this.#books
     if (books.halted) return 0
     const deviceArea = this.#deviceArea
-    let last = this.#usedIndex
-    const used = (deviceArea.usedIndex() - last) & 0xffff
+    const first = this.#usedIndex
+    const used = (deviceArea.usedIndex() - first) & 0xffff
     if (used === 0) return 0
     if (used > books.outstandingCount) return this.#indexViolation(used)
     if (books.unpublishedCount !== 0) books.flipUnpublished()
+    if (this.#inOrder !== undefined) {
+      const taken = this.#inOrder.take(batch, used, first)
+      return this.#settle(taken, this.#inOrder.violation)
+    }
     const { cookies, written } = batch
     const shadow = books.shadow
     const size = this.size
     const mask = this.#mask
-    const limit = used < cookies.length ? used : cookies.length
-    let freeHead = books.freeHead
-    let freed = 0
+    const room = cookies.length | 0
+    const limit = used < room ? used : room
+    const ids = books.ids
+    let freeCount = books.freeCount
+    let last = first
     let count = 0
     let violation: VirtioError | undefined
     for (; count < limit; count++) {
@@ -159,7 +174,7 @@ export class SplitVirtqueue extends BookedVirtqueue {
         violation = ringError('ring.id-range', books.origin, { id, size })
         break
       }
-      const head = id << 2
+      const head = (id & MAX_ID) << 2
       const descriptors = shadow[head + COUNT]!
       if (descriptors <= 0) {
         violation = ringError('ring.not-head', books.origin, { id })
@@ -179,23 +194,13 @@ export class SplitVirtqueue extends BookedVirtqueue {
       cookies[count] = shadow[head + COOKIE]!
       written[count] = length
       shadow[head + COUNT] = 0
-      // The free list is last in, first out: descriptors still in the cache go first.
-      if (descriptors === 1) shadow[head + NEXT] = freeHead
-      else shadow[this.#tailOf(head, descriptors) + NEXT] = freeHead
-      freeHead = id
-      freed += descriptors
-      last = (last + 1) & 0xffff
+      // Last in, first out: descriptors still in the cache go first.
+      ids[freeCount++] = id
+      if (descriptors > 1) freeCount = this.#giveBack(head, descriptors, freeCount)
+      last++
     }
-    books.freeHead = freeHead
-    books.freeCount += freed
-    books.outstandingCount -= count
-    books.counters[USED]! += count
-    this.#usedIndex = last
-    if (books.unpublishedCount !== 0) books.flipUnpublished()
-    // A full barrier: what the device uses from here on is notified, what it used before is there at the next call.
-    if (this.#eventIdx && books.wantsNotifications) Atomics.store(this.#driverArea, AVAIL_RING + size, last)
-    if (violation !== undefined) books.fail(violation)
-    return count
+    books.freeCount = freeCount
+    return this.#settle(count, violation)
   }
 
   hasUsed(): boolean {
@@ -232,6 +237,7 @@ export class SplitVirtqueue extends BookedVirtqueue {
       tablesAddress: this.#memory.tablesAddress,
       tableCapacity: this.#tableCapacity,
       eventIdx: this.#eventIdx,
+      inOrder: this.#inOrder !== undefined,
       legacy: this.#options.legacy,
       startIndex: this.#startIndex,
       usedNotifications: books.wantsNotifications,
@@ -242,29 +248,38 @@ export class SplitVirtqueue extends BookedVirtqueue {
 
   override reset(): Int32Array {
     const cookies = super.reset()
+    this.#inOrder?.reset()
     this.#availableIndex = this.#startIndex
+    this.#nextIndex = this.#startIndex
     this.#usedIndex = this.#startIndex
     this.#memory.initialize(this.#startIndex)
     return cookies
   }
 
   #addOne(address: number, length: number, cookie: number, flags: number): boolean {
-    if (!(length >= 1 && length <= 0xffffffff)) throw new RangeError(`a buffer of ${length} bytes`)
+    // An unsigned 32-bit integer, by comparing integers only.
+    if (length >>> 0 !== length || length === 0) throw new RangeError(`a buffer of ${length} bytes`)
     const books = this.#books
-    const free = books.freeCount
-    if (free === 0) return false
-    const head = books.freeHead
+    const freeCount = books.freeCount
+    if (freeCount === 0) return false
+    const head = (books.next < 0 ? books.ids[freeCount - 1]! : books.takeNext()) & MAX_ID
+    books.freeCount = freeCount - 1
     const at = head << 2
     const descriptors = this.#descriptors
     // The element store keeps the lower 32 bits. Most transports hand out addresses that have no others.
     descriptors[at] = address
-    descriptors[at + 1] = address < HIGH ? 0 : Math.floor(address / HIGH)
+    descriptors[at + 1] = address >>> 0 === address ? 0 : Math.floor(address / HIGH)
     descriptors[at + 2] = length
     descriptors[at + 3] = flags
-    books.freeHead = books.shadow[at + NEXT]!
-    books.freeCount = free - 1
     this.#record(head, cookie, 1, flags === 0 ? 0 : length)
     return true
+  }
+
+  /** A descriptor, if there is one. */
+  #take(): number {
+    const books = this.#books
+    const freeCount = books.freeCount--
+    return books.next < 0 ? books.ids[freeCount - 1]! : books.takeNext()
   }
 
   /** Writes the chain into the available ring, too: the device looks at entries only up to idx. */
@@ -276,46 +291,61 @@ export class SplitVirtqueue extends BookedVirtqueue {
     shadow[at + CAPACITY] = capacity
     shadow[at + COUNT] = descriptors
     const count = books.unpublishedCount
-    this.#driverArea[AVAIL_RING + ((this.#availableIndex + count) & this.#mask)] = head
-    books.unpublished[count] = head
+    books.ids[this.size + count] = head
     books.unpublishedCount = count + 1
+    const index = this.#nextIndex
+    this.#driverArea[AVAIL_RING + (index & this.#mask)] = head
+    this.#nextIndex = (index + 1) & 0xffff
   }
 
   /** @see VIRTIO 1.3 § 2.7.13.1 "Placing Buffers Into The Descriptor Table" */
-  #placeInRing(chain: ChainBuilder): void {
+  #placeInRing(head: number, chain: ChainBuilder): void {
     const { addresses, lengths, readable, count } = chain
-    const books = this.#books
-    let descriptor = books.freeHead
+    const shadow = this.#books.shadow
+    let descriptor = head
     for (let i = 0; i < count; i++) {
-      const next = books.shadow[(descriptor << 2) + NEXT]!
       const flags = i < readable ? 0 : SplitRing.DESC_F_WRITE
+      const next = i < count - 1 ? this.#take() : 0
       const link = i < count - 1 ? SplitRing.DESC_F_NEXT | (next << 16) : 0
       writeDescriptor(this.#descriptors, descriptor << 2, addresses[i]!, lengths[i]!, flags | link)
+      shadow[(descriptor << 2) + NEXT] = next
       descriptor = next
     }
-    books.freeHead = descriptor
-    books.freeCount -= count
   }
 
   /** @see VIRTIO 1.3 § 2.7.5.3 "Indirect Descriptors" */
-  #placeInTable(chain: ChainBuilder): void {
-    const books = this.#books
-    const head = books.freeHead
+  #placeInTable(head: number, chain: ChainBuilder): void {
     const offset = head * this.#tableCapacity * SplitRing.DESCRIPTOR_SIZE
     fillIndirectTable(this.#memory.tables, offset >> 2, chain)
     const table = this.#memory.tablesAddress + offset
     const length = chain.count * SplitRing.DESCRIPTOR_SIZE
     writeDescriptor(this.#descriptors, head << 2, table, length, SplitRing.DESC_F_INDIRECT)
-    books.freeHead = books.shadow[(head << 2) + NEXT]!
-    books.freeCount -= 1
   }
 
-  /** Position in the shadow of a chain's last descriptor. */
-  #tailOf(head: number, descriptors: number): number {
-    const shadow = this.#books.shadow
-    let tail = head
-    for (let i = 1; i < descriptors; i++) tail = shadow[tail + NEXT]! << 2
-    return tail
+  /** The end of every `popUsed`. */
+  #settle(count: number, violation: VirtioError | undefined): number {
+    const books = this.#books
+    const last = (this.#usedIndex + count) & 0xffff
+    this.#usedIndex = last
+    books.outstandingCount -= count
+    books.counters[USED]! += count
+    if (books.unpublishedCount !== 0) books.flipUnpublished()
+    // A full barrier: what the device uses from here on is notified, what it used before is there at the next call.
+    if (this.#eventIdx && books.wantsNotifications) Atomics.store(this.#driverArea, AVAIL_RING + this.size, last)
+    if (violation !== undefined) books.fail(violation)
+    return count
+  }
+
+  /** Puts all but the first descriptor of a chain onto the stack. @returns how many are on it then */
+  #giveBack(head: number, descriptors: number, freeCount: number): number {
+    const { shadow, ids } = this.#books
+    let top = freeCount
+    for (let i = 1, at = head; i < descriptors; i++) {
+      const descriptor = shadow[at + NEXT]!
+      ids[top++] = descriptor
+      at = descriptor << 2
+    }
+    return top
   }
 
   #indexViolation(jump: number): 0 {

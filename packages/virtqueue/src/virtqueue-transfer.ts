@@ -14,6 +14,7 @@ export interface VirtqueueTransfer {
   /** Buffers an indirect table holds; 0 where INDIRECT_DESC was not negotiated. */
   readonly tableCapacity: number
   readonly eventIdx: boolean
+  readonly inOrder: boolean
   /** The contiguous layout of the legacy interface; split rings only. */
   readonly legacy: boolean
   /** First index of both rings; split rings only. */

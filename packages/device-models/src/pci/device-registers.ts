@@ -35,7 +35,7 @@ export function notifyRegisters(core: DeviceCore, multiplier: number): RegisterB
       if (width !== (withData ? 4 : 2)) core.violation(Rules.NOTIFICATIONS, `a notification of ${width * 8} bits`)
       if (sent !== index || (multiplier !== 0 && offset % multiplier !== 0))
         core.violation(Rules.NOTIFICATIONS, `value ${value & 0xffff} sent to the address of queue ${index}`)
-      core.notify(index)
+      core.notify(index, withData ? value >>> 16 : undefined)
     },
   }
 }

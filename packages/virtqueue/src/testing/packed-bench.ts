@@ -41,9 +41,9 @@ export function packedBench(options: PackedBenchOptions = {}): PackedBench {
     generation: 1,
     ...options,
     allocator,
-    notify: () => {
+    notify: (next) => {
       bench.notifications++
-      options.notify?.()
+      options.notify?.(next)
     },
   })
   const { descriptorArea, driverArea, deviceArea } = queue.addresses

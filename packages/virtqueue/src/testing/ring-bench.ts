@@ -38,9 +38,9 @@ export function ringBench(options: BenchOptions = {}): RingBench {
     generation: 1,
     ...options,
     allocator,
-    notify: () => {
+    notify: (next) => {
       bench.notifications++
-      options.notify?.()
+      options.notify?.(next)
     },
   })
   const { descriptorArea, driverArea, deviceArea } = queue.addresses
