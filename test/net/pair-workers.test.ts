@@ -128,6 +128,8 @@ describe.each(['split', 'packed'] as const)('queue pairs in workers, %s rings', 
     const transfer = structuredClone(second!.transfer())
     expect(() => second!.transfer()).toThrow(expect.objectContaining({ code: 'ring.in-use' }))
     expect([second!.reserve(60), second!.receive(() => {}, 1)]).toEqual([-1, 0])
+    // Notifications of a pair are for the thread that has it.
+    expect(shared.listened).toEqual(new Set([0, 1, 2 * PAIRS]))
     const notify = { notifyReceive: () => {}, notifyTransmit: () => {} }
     const { deviceAddress } = transfer.memory
     const mapping = mapShared(dma.fd, dma.length)

@@ -5,6 +5,8 @@ const ONE = Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0)
 
 export interface SharedTransport {
   readonly transport: Transport
+  /** Queues that this thread listens to. */
+  readonly listened: ReadonlySet<number>
   /** After `transport.close()`. */
   dispose(): void
 }
@@ -32,12 +34,18 @@ export function sharedTransport(inner: Transport): SharedTransport {
     descriptors.set(index, made)
     return made
   }
+  const listened = new Set<number>()
+  const onUsed = (index: number, listener: () => void): void => {
+    listened.add(index)
+    inner.onUsed(index, listener)
+  }
   const transport = new Proxy(inner, {
     get(target, name) {
       if (name === 'queueDescriptors') return open
+      if (name === 'onUsed') return onUsed
       const value: unknown = Reflect.get(target, name, target)
       return typeof value === 'function' ? value.bind(target) : value
     },
   })
-  return { transport, dispose: () => ends.splice(0).forEach((end) => end()) }
+  return { transport, listened, dispose: () => ends.splice(0).forEach((end) => end()) }
 }

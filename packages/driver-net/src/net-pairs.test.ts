@@ -461,6 +461,12 @@ describe('§ 5.1.6.5.9 coalescing of notifications', () => {
     expect(await driver.queueCoalescing(1, 'receive')).toEqual(some)
     expect(await driver.queueCoalescing(0, 'receive')).toEqual(other)
     expect(await driver.queueCoalescing(1, 'transmit')).toEqual(some)
+    const queues = [{ pair: 1, direction: 'receive', coalescing: some }]
+    expect(driver.settings().coalescing).toEqual({ receive: other, transmit: some, queues })
+    // What is said of all queues is said of single ones, too.
+    await driver.setCoalescing('receive', some)
+    expect(driver.settings().coalescing).toEqual({ receive: some, transmit: some })
+    expect(model.coalescing(2)).toEqual(some)
     expect(() => driver.queueCoalescing(2, 'receive')).toThrow(RangeError)
     await expect(driver.setCoalescing('receive', { maxPackets: -1, maxMicroseconds: 0 })).rejects.toThrow(RangeError)
   })

@@ -15,7 +15,7 @@ const { F_NEEDS_CSUM, F_DATA_VALID, F_RSC_INFO, GSO_TCPV4 } = NetHeader
 
 function bench(more: Partial<TransmitPathOptions> = {}, size = 8) {
   const queue = new ScriptedQueue(size)
-  const memory = heapDma().allocate(1024 * 1024)
+  const memory = heapDma(1 << 20).allocate(1 << 19)
   const small = { offset: 64, stride: 2112, length: HEADROOM + SMALL, count: 4 }
   const large = { offset: 64 + 4 * 2112, stride: 65_664, length: HEADROOM + LARGE, count: 2 }
   const path = new TransmitPath({
