@@ -27,6 +27,50 @@ describe('DeviceMemory', () => {
     expect(memory.violations.list[0]?.text).toContain('outside the memory')
   })
 
+  describe('of several blocks', () => {
+    const part = (deviceAddress: number, length: number, first: number) => ({
+      bytes: Uint8Array.from({ length }, (_, n) => first + n),
+      deviceAddress,
+    })
+
+    it('finds each, and nothing between them', () => {
+      const memory = new DeviceMemory([part(0x1000, 16, 0), part(0x2000, 16, 100)])
+      expect([...(memory.bytes(0x2004, 2) ?? [])]).toEqual([104, 105])
+      expect(memory.reaches(0x1008, 8)).toBe(true)
+      expect(memory.violations.list).toEqual([])
+      expect(memory.reaches(0x1010, 1)).toBe(false)
+      expect(memory.addressOf(memory.bytes(0x2004, 2)!)).toBe(0x2004)
+      expect(memory.addressOf(new Uint8Array(1))).toBe(-1)
+    })
+
+    it('gives a buffer across neighbours in parts, and one view of it to nobody', () => {
+      const memory = new DeviceMemory([part(0x1010, 4, 100), part(0x1000, 16, 0), part(0x1014, 16, 200)])
+      expect(memory.parts(0x100e, 10)?.map((bytes) => [...bytes])).toEqual([
+        [14, 15],
+        [100, 101, 102, 103],
+        [200, 201, 202, 203],
+      ])
+      expect(memory.violations.list).toEqual([])
+      expect(memory.bytes(0x100e, 10)).toBeUndefined()
+      expect(memory.parts(0x1020, 5)).toBeUndefined()
+      expect(memory.violations.list).toHaveLength(2)
+    })
+
+    it('sees no part of a buffer that was given back', () => {
+      const memory = new DeviceMemory([part(0x1000, 16, 0), part(0x1010, 16, 100)], {
+        freed: (address, length) => address <= 0x1012 && address + length > 0x1012,
+      })
+      expect(memory.parts(0x100e, 10)).toBeUndefined()
+      expect(memory.parts(0x100e, 3)).toHaveLength(2)
+    })
+
+    it('has others put in their place', () => {
+      const memory = new DeviceMemory([part(0x1000, 16, 0)])
+      memory.replace([part(0x3000, 16, 7)])
+      expect([memory.reaches(0x1000, 1), memory.bytes(0x3000, 1)?.[0]]).toEqual([false, 7])
+    })
+  })
+
   it('covers the whole block of an allocator, and takes nothing from it', () => {
     const dma = heapDma(8192, { deviceAddress: 0x40000 })
     const before = dma.allocate(100)
