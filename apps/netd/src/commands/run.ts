@@ -1,13 +1,11 @@
-import { NetdError } from '../command-line/netd-error.ts'
 import { type CommandIo, printJson, printMessage } from '../command-line/command-io.ts'
 import { ExitCode } from '../command-line/exit-code.ts'
 import type { RunArguments } from '../command-line/run-arguments.ts'
 import { formatLocator } from '../locator.ts'
-import { NetSession } from '../session/net-session.ts'
 import { offloadFeatures } from '../session/offload-features.ts'
-import { openDevice } from '../session/open-device.ts'
 import { eventText, type SessionEvent } from '../session/session-event.ts'
 import { serveSession } from '../session/serve-session.ts'
+import { SessionWorker } from '../worker/session-worker.ts'
 
 /**
  * `netd run`: gives a device to the OS as a TAP interface until a signal comes or the device goes.
@@ -18,18 +16,15 @@ export async function run(args: RunArguments, io: CommandIo): Promise<number> {
     if (args.json) void printJson(io, event)
     else printMessage(io, eventText(event))
   }
-  const session = await NetSession.open(
-    {
-      locator: formatLocator(args.locator),
-      tap: args.tap,
-      withoutFeatures: [...args.features, ...(args.noOffload ? offloadFeatures : [])],
-      poll: args.poll,
-      ...(args.mac === undefined ? {} : { mac: args.mac }),
-      ...(args.mtu === undefined ? {} : { mtu: args.mtu }),
-    },
-    () => openDevice(args.locator),
-    report,
-  )
+  const options = {
+    locator: formatLocator(args.locator),
+    tap: args.tap,
+    withoutFeatures: [...args.features, ...(args.noOffload ? offloadFeatures : [])],
+    poll: args.poll,
+    ...(args.mac === undefined ? {} : { mac: args.mac }),
+    ...(args.mtu === undefined ? {} : { mtu: args.mtu }),
+  }
+  const session = await SessionWorker.open({ kind: 'tap', options }, report, io.signal)
   let failure: Error | undefined
   try {
     const services = await serveSession(session, args, io)
@@ -45,8 +40,7 @@ export async function run(args: RunArguments, io: CommandIo): Promise<number> {
   }
   report({ event: 'stopped', reason: failure ? failure.message : String(io.signal.reason) })
   if (failure === undefined) return ExitCode.OK
-  if (failure instanceof NetdError || 'code' in failure) throw failure
-  throw new NetdError('device.gone', failure.message, { cause: failure })
+  throw failure
 }
 
 function aborted(signal: AbortSignal): Promise<undefined> {

@@ -1,7 +1,8 @@
-import type { NetDriver, ReceivedPacket } from '@virtio-ts/driver-net'
+import type { ReceivedPacket } from '@virtio-ts/driver-net'
 import { addressOf, Errno, IoVector } from '@virtio-ts/native'
 import type { TapQueue } from '@virtio-ts/tap'
 import type { FrameTap } from './frame-tap.ts'
+import type { PacketPair } from './packet-pair.ts'
 import type { SessionCounters } from './session-counters.ts'
 
 /** Frames of one turn: enough to amortise the notification, few enough that the event loop stays answerable. */
@@ -13,7 +14,7 @@ const headerLength = 12
  * reach; the rest of the frame goes to the kernel straight from the ring's memory.
  */
 export class FromDevice {
-  readonly #driver: NetDriver
+  readonly #pair: PacketPair
   readonly #tap: TapQueue
   readonly #counters: SessionCounters
   readonly #frames: FrameTap
@@ -23,22 +24,22 @@ export class FromDevice {
   #vector: IoVector | undefined
 
   /** @param head what the driver was opened with: checked bytes, at an address that stays */
-  constructor(driver: NetDriver, tap: TapQueue, counters: SessionCounters, frames: FrameTap, head: Uint8Array) {
-    this.#driver = driver
+  constructor(pair: PacketPair, tap: TapQueue, counters: SessionCounters, frames: FrameTap, head: Uint8Array) {
+    this.#pair = pair
     this.#tap = tap
     this.#counters = counters
     this.#frames = frames
-    this.#base = addressOf(driver.bytes)
+    this.#base = addressOf(pair.bytes)
     this.#headAddress = addressOf(head)
   }
 
   /** @returns true when there may be more at once */
   turn(): boolean {
-    return this.#driver.receive(this.#sink, budget) === budget
+    return this.#pair.receive(this.#sink, budget) === budget
   }
 
   #write(packet: ReceivedPacket): void {
-    if (this.#frames.active) this.#frames.received(packet, this.#driver.bytes)
+    if (this.#frames.active) this.#frames.received(packet, this.#pair.bytes)
     this.#vector ??= new IoVector(packet.segmentOffsets.length + 1)
     const vector = this.#vector
     vector.clear()
@@ -57,10 +58,9 @@ export class FromDevice {
   #count(written: number, length: number): void {
     const counters = this.#counters
     if (written >= 0) {
-      counters.toTapFrames++
-      counters.toTapBytes += length
-    } else if (written === -Errno.EAGAIN || written === -Errno.ENOBUFS) counters.tapFullDrops++
-    else if (written === -Errno.EIO) counters.tapDownDrops++
-    else counters.tapRefusedDrops++
+      counters.toTap(length)
+    } else if (written === -Errno.EAGAIN || written === -Errno.ENOBUFS) counters.tapFull()
+    else if (written === -Errno.EIO) counters.tapDown()
+    else counters.tapRefused()
   }
 }

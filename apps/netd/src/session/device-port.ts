@@ -1,0 +1,171 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { NetDriver, type NetOptions } from '@virtio-ts/driver-net'
+import { isVirtioError, type VirtioError } from '@virtio-ts/spec'
+import { codeOf } from '../command-line/exit-code-of.ts'
+import { isLevel, type PortDescription } from '../control/observable.ts'
+import { describePort } from './describe-port.ts'
+import type { OpenedDevice } from './opened-device.ts'
+
+/** Longest time frames already in the ring get to leave when a session ends. */
+const drainMilliseconds = 2000
+/** Pauses before each attempt to bring a failed device back; after the last one a device that cannot come back is given up. */
+const recoveryPauses: readonly number[] = [0, 100, 400, 1600, 6400]
+/** A device that has worked this long since its last reset starts with the shortest pause again. */
+const calmMilliseconds = 10_000
+
+export type PortEvent =
+  | { readonly event: 'fault'; readonly code: string; readonly message: string }
+  | { readonly event: 'reset'; readonly reason: string }
+
+/** What is on the other side of the driver: it is connected to each driver that is opened, and disconnected when that fails. */
+export interface PortUser {
+  /** What the driver is to be opened with; asked each time. */
+  driverOptions(): NetOptions
+  /** Lets frames pass. What it throws closes the driver. */
+  connect(driver: NetDriver): void
+  /** No frame is to be taken from this driver or given to it any more. The device's link counts as down. */
+  disconnect(): void
+  /** Takes no more frames to send, for good: what is in the ring leaves. */
+  stopTransmit(): void
+  event(event: PortEvent): void
+}
+
+/**
+ * One device and its driver, which is brought up again when the device fails or, where devices come back, when it has gone.
+ */
+export class DevicePort {
+  readonly #locator: string
+  readonly #device: OpenedDevice
+  readonly #user: PortUser
+  #driver!: NetDriver
+  #state: PortDescription['state'] = 'running'
+  /** Counters of the drivers before this one. */
+  #past: Record<string, number> = {}
+  #resets = 0
+  #attempts = 0
+  #runningSince = 0
+  #stopping: Promise<void> | undefined
+  /** Aborted by `stop`, so that it need not wait for a pause between two attempts, or for a device to come back. */
+  readonly #stopSignal = new AbortController()
+  #recovery: Promise<void> = Promise.resolve()
+  #end!: (reason: Error) => void
+  /** Resolves with the reason when the device cannot be used any more; `stop` is still the caller's to call. */
+  readonly ended: Promise<Error> = new Promise((resolve) => {
+    this.#end = resolve
+  })
+
+  private constructor(locator: string, device: OpenedDevice, user: PortUser) {
+    this.#locator = locator
+    this.#device = device
+    this.#user = user
+  }
+
+  /**
+   * @param locator how the device was named; for people
+   * @param signal gives up waiting for a device that will connect to us
+   * @throws VirtioError, PciError, or what `connect` throws; the device is still the caller's to release then
+   */
+  static async open(locator: string, device: OpenedDevice, user: PortUser, signal: AbortSignal): Promise<DevicePort> {
+    const port = new DevicePort(locator, device, user)
+    await port.#openDriver(false, signal)
+    return port
+  }
+
+  /** While the device is recovering, the driver that failed. */
+  get driver(): NetDriver {
+    return this.#driver
+  }
+
+  describe(): PortDescription {
+    return describePort(this.#locator, this.#state, this.#device.identity, this.#driver)
+  }
+
+  /** The driver's counters, those of earlier drivers added, and `resets`. */
+  stats(): Record<string, number> {
+    return { resets: this.#resets, ...this.#sum() }
+  }
+
+  /** Lets the frames in the ring leave (2 s at most), resets the device and releases it. Idempotent. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  async #openDriver(wait: boolean, signal: AbortSignal): Promise<void> {
+    const transport = await this.#device.attach({ wait, signal })
+    const driver = await NetDriver.open(transport, this.#user.driverOptions())
+    try {
+      this.#user.connect(driver)
+    } catch (error) {
+      await driver.close()
+      throw error
+    }
+    this.#driver = driver
+    this.#runningSince = performance.now()
+    // Last: a fault that came meanwhile is told now, to a port that is complete.
+    driver.on('fault', (reason) => {
+      this.#recovery = this.#recover(reason)
+    })
+  }
+
+  async #recover(reason: VirtioError): Promise<void> {
+    if (this.#stopping) return
+    this.#state = 'recovering'
+    this.#user.disconnect()
+    this.#tellFault(reason)
+    if (reason.code === 'device.gone' && !this.#device.reconnects) return this.#end(reason)
+    if (performance.now() - this.#runningSince > calmMilliseconds) this.#attempts = 0
+    // Where its reset was not confirmed, the memory is set aside by now; the next initialisation resets it again.
+    await this.#driver.close().catch(() => {})
+    let last: Error = reason
+    while (this.#device.reconnects || this.#attempts < recoveryPauses.length) {
+      const pause = recoveryPauses[Math.min(this.#attempts++, recoveryPauses.length - 1)]
+      await sleep(pause, undefined, { signal: this.#stopSignal.signal }).catch(() => {})
+      if (this.#stopping) return
+      try {
+        await this.#reopen()
+        return this.#user.event({ event: 'reset', reason: reason.code })
+      } catch (error) {
+        if (this.#stopping) return
+        const failure = error instanceof Error ? error : new Error(String(error))
+        // One that fails in the same way again and again says so once.
+        if (this.#device.reconnects && failure.message !== last.message) this.#tellFault(failure)
+        last = failure
+        if (isVirtioError(failure) && failure.code === 'device.gone' && !this.#device.reconnects) break
+      }
+    }
+    this.#end(last)
+  }
+
+  async #reopen(): Promise<void> {
+    const past = this.#sum()
+    await this.#openDriver(this.#device.reconnects, this.#stopSignal.signal)
+    this.#past = past
+    this.#resets++
+    this.#state = 'running'
+  }
+
+  #tellFault(failure: Error): void {
+    this.#user.event({ event: 'fault', code: codeOf(failure) ?? failure.name, message: failure.message })
+  }
+
+  #sum(): Record<string, number> {
+    const sums = { ...this.#driver.stats() }
+    for (const [name, value] of Object.entries(this.#past)) if (!isLevel(name)) sums[name] = (sums[name] ?? 0) + value
+    return sums
+  }
+
+  async #stop(): Promise<void> {
+    this.#stopSignal.abort()
+    await this.#recovery
+    this.#state = 'stopping'
+    try {
+      this.#user.stopTransmit()
+      await this.#driver.drain(drainMilliseconds)
+      this.#user.disconnect()
+      await this.#driver.close()
+    } finally {
+      await this.#device.release()
+    }
+  }
+}

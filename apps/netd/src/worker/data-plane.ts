@@ -1,0 +1,79 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import { parseLocator, supportedLocator } from '../locator.ts'
+import type { HostedSession } from '../session/hosted-session.ts'
+import { NetSession } from '../session/net-session.ts'
+import { openDevice } from '../session/open-device.ts'
+import type { SessionEvent } from '../session/session-event.ts'
+import type { DataPlaneOrder, DataPlaneReport, SessionRequest } from './data-plane-messages.ts'
+import { FrameSender } from './frame-sender.ts'
+import { portableError } from './portable-error.ts'
+
+/*
+ * The data plane's thread: it owns the device, the driver and the TAP, and moves the frames. Everything else - signals, the control
+ * socket, metrics, captures' files - is the main thread's, which talks to it in messages. What is thrown here and caught by nobody
+ * ends the program: the main thread is told, and does it. (Ended by its own error, a thread that watches descriptors may abort the
+ * process instead: see `exitNow` of native.)
+ */
+
+if (parentPort === null) throw new Error('this file is the main module of a worker thread')
+const port = parentPort
+const stop = new AbortController()
+
+function report(message: DataPlaneReport, transfer: readonly ArrayBuffer[] = []): void {
+  port.postMessage(message, [...transfer])
+}
+
+function openSession({ options }: SessionRequest): Promise<HostedSession> {
+  const locator = supportedLocator(parseLocator(options.locator))
+  const onEvent = (event: SessionEvent): void => report({ report: 'event', event })
+  return NetSession.open(options, () => openDevice(locator, stop.signal), onEvent, stop.signal)
+}
+
+function answer(session: HostedSession, id: number, about: 'describe' | 'stats'): void {
+  try {
+    report({ report: 'answer', id, result: about === 'describe' ? session.describe() : session.stats() })
+  } catch (error) {
+    report({ report: 'refusal', id, error: portableError(error) })
+  }
+}
+
+function serve(session: HostedSession): void {
+  const sender = new FrameSender((batch, dropped) => report({ report: 'frames', batch, dropped }, [batch.buffer]))
+  let detach: (() => void) | undefined
+  port.on('message', (order: DataPlaneOrder) => {
+    if (order.order === 'ask') answer(session, order.id, order.about)
+    if (order.order === 'frames-taken') sender.taken(order.bytes)
+    if (order.order === 'capture') {
+      detach?.()
+      detach = order.on ? session.attachCapture(sender) : undefined
+    }
+  })
+}
+
+process.on('uncaughtException', (error) => report({ report: 'crashed', error: portableError(error) }))
+
+async function run(): Promise<void> {
+  port.on('message', ({ order }: DataPlaneOrder) => {
+    if (order === 'stop') stop.abort()
+  })
+  const stopped = new Promise((resolve) => stop.signal.addEventListener('abort', resolve, { once: true }))
+  const session = await openSession(workerData as SessionRequest)
+  serve(session)
+  report({ report: 'opened', name: session.name, description: session.describe() })
+  void session.ended.then((reason) => report({ report: 'ended', reason: portableError(reason) }))
+  await stopped
+  try {
+    await session.stop()
+    report({ report: 'stopped' })
+  } catch (error) {
+    report({ report: 'stopped', error: portableError(error) })
+  }
+}
+
+run().then(
+  () => port.close(),
+  (error: unknown) => {
+    report({ report: 'failed', error: portableError(error) })
+    port.close()
+  },
+)
