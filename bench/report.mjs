@@ -1,6 +1,7 @@
 // @ts-check
 /**
- * One line of a benchmark: medians of `n` alternating measurements of ours and of the peer.
+ * One line of a benchmark: medians of `n` alternating measurements of ours and of the peer. NaN, which JSON and tables show as nothing,
+ * where there is no such figure.
  * @typedef {{ case: string, ours: number, peer: number, ratio: number, unit: string, n: number }} Row
  */
 
@@ -36,18 +37,20 @@ export async function alternate(name, unit, n, ours, peer) {
 }
 
 /** @param {number} value */
-const rounded = (value) => Number(value.toPrecision(3))
+const rounded = (value) => (Number.isNaN(value) ? null : Number(value.toPrecision(3)))
 
 /** @param {Row} row */
 export function formatRow({ ours, peer, ratio, ...rest }) {
   return JSON.stringify({ ...rest, ours: rounded(ours), peer: rounded(peer), ratio: rounded(ratio) })
 }
 
+/** @param {number} value */
+const cell = (value) => rounded(value) ?? '–'
+
 /** A Markdown table, as docs/performance.md has it. @param {Row[]} rows */
 export function formatTable(rows) {
   const lines = rows.map(
-    (row) =>
-      `| ${row.case} | ${rounded(row.ours)} | ${rounded(row.peer)} | ${rounded(row.ratio)} | ${row.unit} | ${row.n} |`,
+    (row) => `| ${row.case} | ${cell(row.ours)} | ${cell(row.peer)} | ${cell(row.ratio)} | ${row.unit} | ${row.n} |`,
   )
   return ['| case | ours | peer | ours / peer | unit | n |', '|---|---:|---:|---:|---|---:|', ...lines].join('\n')
 }
