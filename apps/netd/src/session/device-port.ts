@@ -22,7 +22,7 @@ export interface PortUser {
   /** What the driver is to be opened with; asked each time. */
   driverOptions(): NetOptions
   /** Lets frames pass. What it throws closes the driver. */
-  connect(driver: NetDriver): void
+  connect(driver: NetDriver): void | Promise<void>
   /** No frame is to be taken from this driver or given to it any more. The device's link counts as down. */
   disconnect(): void
   /** Takes no more frames to send, for good: what is in the ring leaves. */
@@ -91,11 +91,31 @@ export class DevicePort {
     return this.#stopping
   }
 
+  /**
+   * Closes the driver and opens it again, with what `driverOptions` says now. Never rejects: a device that does not come back ends the
+   * port, or is waited for.
+   * @param reason told as that of the `reset` event
+   */
+  reopen(reason: string): Promise<void> {
+    const before = this.#recovery
+    this.#recovery = before.then(async () => {
+      if (this.#stopping || this.#state !== 'running') return
+      this.#suspend()
+      await this.#bringUp(new VirtioError(reason, 'the device was to be opened again'))
+    })
+    return this.#recovery
+  }
+
+  /** Resolves when what `reopen` has begun is done. */
+  get settled(): Promise<void> {
+    return this.#recovery
+  }
+
   async #openDriver(wait: boolean, signal: AbortSignal): Promise<void> {
     const transport = await this.#device.attach({ wait, signal })
     const driver = await NetDriver.open(transport, this.#user.driverOptions())
     try {
-      this.#user.connect(driver)
+      await this.#user.connect(driver)
     } catch (error) {
       await driver.close()
       throw error
@@ -110,11 +130,14 @@ export class DevicePort {
 
   async #recover(reason: VirtioError): Promise<void> {
     if (this.#stopping) return
-    this.#state = 'recovering'
-    this.#user.disconnect()
+    this.#suspend()
     this.#tellFault(reason)
     if (reason.code === 'device.gone' && !this.#device.reconnects) return this.#end(reason)
     if (performance.now() - this.#runningSince > calmMilliseconds) this.#attempts = 0
+    await this.#bringUp(reason)
+  }
+
+  async #bringUp(reason: VirtioError): Promise<void> {
     // Where its reset was not confirmed, the memory is set aside by now; the next initialisation resets it again.
     await this.#driver.close().catch(() => {})
     let last: Error = reason
@@ -123,7 +146,7 @@ export class DevicePort {
       await sleep(pause, undefined, { signal: this.#stopSignal.signal }).catch(() => {})
       if (this.#stopping) return
       try {
-        await this.#reopen()
+        await this.#openNext()
         return this.#user.event({ event: 'reset', reason: reason.code })
       } catch (error) {
         if (this.#stopping) return
@@ -137,7 +160,12 @@ export class DevicePort {
     this.#end(last)
   }
 
-  async #reopen(): Promise<void> {
+  #suspend(): void {
+    this.#state = 'recovering'
+    this.#user.disconnect()
+  }
+
+  async #openNext(): Promise<void> {
     const past = this.#sum()
     await this.#openDriver(this.#device.reconnects, this.#stopSignal.signal)
     this.#past = past

@@ -1,5 +1,5 @@
 import type { ReceivedPacket } from '@virtio-ts/driver-net'
-import type { PacketTap } from '../capture/packet-tap.ts'
+import type { CaptureDirection, PacketTap } from '../capture/packet-tap.ts'
 
 /** Hands frames to whoever captures; `active` is false, and nothing is done, while nobody does. */
 export class FrameTap {
@@ -15,13 +15,14 @@ export class FrameTap {
     }
   }
 
-  received(packet: ReceivedPacket, bytes: Uint8Array): void {
+  /** @param bytes the driver's, in which the packet's segments are */
+  received(packet: ReceivedPacket, bytes: Uint8Array, direction: CaptureDirection = 'rx', queue = 0): void {
     const segments: Uint8Array[] = []
     for (let i = 0; i < packet.segmentCount; i++) {
       const offset = packet.segmentOffsets[i] as number
       segments.push(bytes.subarray(offset, offset + (packet.segmentLengths[i] as number)))
     }
-    for (const listener of this.#listeners) listener.capture('rx', 0, packet.header, ...segments)
+    for (const listener of this.#listeners) listener.capture(direction, queue, packet.header, ...segments)
   }
 
   /** @param header offset in `bytes` of the 12 bytes that came with the frame */
