@@ -3,7 +3,7 @@ import type { DeviceTypeId } from '@virtio-ts/spec'
 import type { QueueAddresses } from '@virtio-ts/virtqueue'
 
 /** How used buffer and configuration change notifications reach the driver. */
-export type InterruptMode = 'msix' | 'intx' | 'none'
+export type InterruptMode = 'msix' | 'intx' | 'eventfd' | 'none'
 
 /** Event descriptors behind a queue's notifications; they stay the transport's to close. */
 export interface QueueDescriptors {

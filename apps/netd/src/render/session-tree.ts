@@ -13,7 +13,8 @@ function interruptsOf({ socket, device: { interrupts, vectors } }: PortDescripti
   if (interrupts === 'none') return 'polled, no interrupts'
   if (socket) return `${vectors} ${vectors === 1 ? 'vector' : 'vectors'}`
   if (interrupts === 'intx') return 'INTx'
-  return `MSI-X ${vectors} ${vectors === 1 ? 'vector' : 'vectors'}`
+  const count = `${vectors} ${vectors === 1 ? 'vector' : 'vectors'}`
+  return interrupts === 'eventfd' ? `eventfds, ${count}` : `MSI-X ${count}`
 }
 
 /** The device where it is: a PCI function, or a back-end behind a socket. */
