@@ -6,10 +6,14 @@ export { DeviceConfig } from './device-config.ts'
 export type { DriverSpec, QueueSpec } from './driver-spec.ts'
 export { initialize } from './initialize.ts'
 export { NegotiatedFeatures } from './negotiated-features.ts'
+export type { QueueFile, TransferredQueue } from './transfer-queue.ts'
 export type { InterruptMode, QueueDescriptors, Transport } from './transport.ts'
 export type { DeviceDescription, InitializeOptions, VirtioDevice } from './virtio-device.ts'
 export {
+  type AdoptVirtqueueOptions,
+  adoptVirtqueue,
   ChainBuilder,
+  type MappedMemory,
   type QueueAddresses,
   type RequestBuffer,
   type RequestChain,
@@ -19,4 +23,5 @@ export {
   usedBatch,
   type Virtqueue,
   type VirtqueueStats,
+  type VirtqueueTransfer,
 } from '@virtio-ts/virtqueue'

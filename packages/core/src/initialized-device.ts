@@ -1,10 +1,11 @@
 import type { DmaRegion } from '@virtio-ts/memory'
 import { DeviceStatus, VirtioError } from '@virtio-ts/spec'
-import { type OwnedVirtqueue, RequestQueue, type Virtqueue } from '@virtio-ts/virtqueue'
+import { type OwnedVirtqueue, RequestQueue, type Virtqueue, type VirtqueueStats } from '@virtio-ts/virtqueue'
 import type { DeviceConfig } from './device-config.ts'
 import { DeviceMemory } from './device-memory.ts'
 import type { NegotiatedFeatures } from './negotiated-features.ts'
 import type { NamedQueue } from './set-up-queues.ts'
+import { type TransferredQueue, transferQueue } from './transfer-queue.ts'
 import type { InterruptMode, Transport } from './transport.ts'
 import type { DeviceDescription, VirtioDevice } from './virtio-device.ts'
 
@@ -27,6 +28,8 @@ export class InitializedDevice<Feature extends string, Queue extends string> imp
   readonly #transport: Transport
   readonly #memory: DeviceMemory
   readonly #requestQueues = new Map<string, RequestQueue>()
+  /** Of queues that another thread has, as it told. */
+  readonly #reportedStats = new Map<number, VirtqueueStats>()
   readonly #configListeners: (() => void)[] = []
   readonly #faultListeners: ((reason: VirtioError) => void)[] = []
   #fault: VirtioError | undefined
@@ -83,12 +86,32 @@ export class InitializedDevice<Feature extends string, Queue extends string> imp
     const known = this.#requestQueues.get(name)
     if (known) return known
     const queue = this.#named(name)
+    if (queue.transferred) throw this.#otherThreads(name, queue)
     const requests = new RequestQueue(queue, {
       ...(this.interrupts === 'none' ? { onPending: () => pump(requests, queue) } : {}),
     })
     this.#requestQueues.set(name, requests)
     if (this.interrupts !== 'none') this.#transport.onUsed(queue.index, () => serviceUntilQuiet(requests, queue))
     return requests
+  }
+
+  transferQueue(name: Queue): TransferredQueue {
+    const queue = this.#named(name)
+    if (this.#requestQueues.has(name)) {
+      throw new VirtioError(
+        'queue.bound-to-thread',
+        `queue ${name} of ${this.location} cannot be handed to another thread: its requests are this one's; ask for one view of it only`,
+        { device: this.location, queue: queue.index, generation: this.generation },
+      )
+    }
+    const transferred = transferQueue(this.#transport, name, queue)
+    // Of a thread that had it before.
+    this.#reportedStats.delete(queue.index)
+    return transferred
+  }
+
+  reportQueueStats(name: Queue, stats: VirtqueueStats): void {
+    this.#reportedStats.set(this.#named(name).index, stats)
   }
 
   onUsed(name: Queue, listener: () => void): void {
@@ -172,7 +195,7 @@ export class InitializedDevice<Feature extends string, Queue extends string> imp
         name,
         index: queue.index,
         size: queue.size,
-        ...queue.stats,
+        ...(queue.transferred ? this.#reportedStats.get(queue.index) : queue.stats),
       })),
     }
   }
@@ -204,6 +227,14 @@ export class InitializedDevice<Feature extends string, Queue extends string> imp
     const found = this.#parts.queues.find((candidate) => candidate.name === name)
     if (!found) throw new RangeError(`${this.location} was set up without a queue ${name}`)
     return found.queue
+  }
+
+  #otherThreads(name: Queue, queue: OwnedVirtqueue): VirtioError {
+    return new VirtioError(
+      'queue.bound-to-thread',
+      `queue ${name} of ${this.location} was handed to another thread: only that one can use it`,
+      { device: this.location, queue: queue.index, generation: this.generation },
+    )
   }
 
   #fail(reason: VirtioError): void {

@@ -3,6 +3,7 @@ import type { VirtioError } from '@virtio-ts/spec'
 import type { RequestQueue, Virtqueue, VirtqueueStats } from '@virtio-ts/virtqueue'
 import type { DeviceConfig } from './device-config.ts'
 import type { NegotiatedFeatures } from './negotiated-features.ts'
+import type { TransferredQueue } from './transfer-queue.ts'
 import type { InterruptMode } from './transport.ts'
 
 /** What `netd show` prints of a device. */
@@ -19,7 +20,8 @@ export interface DeviceDescription {
     readonly name: string
     readonly index: number
     readonly size: number
-  } & VirtqueueStats)[]
+    /** Its counters follow; where another thread has the queue only if it has told them (`reportQueueStats`). */
+  } & Partial<VirtqueueStats>)[]
 }
 
 /**
@@ -39,6 +41,16 @@ export interface VirtioDevice<Feature extends string = string, Queue extends str
   queue(name: Queue): Virtqueue
   /** The request view of a queue: promises instead of batches. One of the two views owns a queue. */
   requestQueue(name: Queue): RequestQueue
+  /**
+   * Hands a queue to another thread, which uses it with `adoptVirtqueue`: before its first chain. From then on `queue(name)` takes and
+   * gives no packets here, and `onUsed` is for the other thread to see to (`descriptors.used`). The device stays this thread's: it
+   * passes on faults to the other thread and takes them from it (`queue(name).fail`), and closes once the other thread has stopped.
+   * @throws VirtioError `queue.bound-to-thread` when the transport or the memory cannot be shared, or the queue has its request view;
+   * `ring.in-use` when chains were added, or another thread has it already
+   */
+  transferQueue(name: Queue): TransferredQueue
+  /** Tells what a queue that another thread has counts by now, for `describe()`. */
+  reportQueueStats(name: Queue, stats: VirtqueueStats): void
   /** Calls `listener` on the event loop at a used buffer notification; spurious calls happen. Not with `interrupts: 'none'`. */
   onUsed(name: Queue, listener: () => void): void
   /** After a configuration change notification, unless it is NEEDS_RESET, which is a fault. */

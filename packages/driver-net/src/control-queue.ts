@@ -19,11 +19,13 @@ export interface ControlQueueOptions {
   readonly generation: number
 }
 
-/** Class and command, then data from 64, then the acknowledgement on a cache line of its own. */
+/** Class and command, then data from 64, then the acknowledgement, and behind it what else the device answers, on a cache line of their own. */
 const DATA = 64
 const DATA_LENGTH = 8192
 const ACK = DATA + DATA_LENGTH
-export const CONTROL_MEMORY: number = ACK + 64
+const RESULT = ACK + 8
+const RESULT_LENGTH = 56
+export const CONTROL_MEMORY: number = RESULT + RESULT_LENGTH
 /** No device writes this: it tells a command that was answered from one that was only returned. */
 const NO_ANSWER = 0xff
 
@@ -45,6 +47,8 @@ export class ControlQueue {
 
   /**
    * @param parts command-specific data, each part in a descriptor of its own
+   * @param resultLength bytes of the command-specific result, 56 at most
+   * @returns the result, zero where the device wrote less
    * Rejects with VirtioError `net.control-refused`, `net.control-timeout`, or what the device failed with; with the signal's reason;
    * with a RangeError for more data than one command takes
    */
@@ -53,7 +57,8 @@ export class ControlQueue {
     command: number,
     parts: readonly Uint8Array[],
     options: ControlOptions = {},
-  ): Promise<void> {
+    resultLength = 0,
+  ): Promise<Uint8Array> {
     const { device, generation } = this.#options
     const length = parts.reduce((sum, part) => sum + part.length, 0)
     if (length > DATA_LENGTH)
@@ -63,8 +68,9 @@ export class ControlQueue {
     const detail = { class: commandClass, command }
     try {
       await this.#turnstile.enter(signal)
-      const ack = await this.#send(commandClass, command, parts, signal)
-      if (ack === NetControl.OK) return
+      const answer = await this.#send(commandClass, command, parts, signal, resultLength)
+      const ack = answer[0]!
+      if (ack === NetControl.OK) return answer.subarray(1)
       this.#refused++
       throw new VirtioError(
         'net.control-refused',
@@ -103,7 +109,8 @@ export class ControlQueue {
     command: number,
     parts: readonly Uint8Array[],
     signal: AbortSignal,
-  ): Promise<number> {
+    resultLength: number,
+  ): Promise<Uint8Array> {
     const { memory, queue } = this.#options
     const { bytes } = memory
     bytes[0] = commandClass
@@ -119,9 +126,17 @@ export class ControlQueue {
       offset += part.length
     }
     const writable = [{ region: memory, offset: ACK, length: 1 }]
+    if (resultLength > 0) {
+      bytes.fill(0, RESULT, RESULT + resultLength)
+      writable.push({ region: memory, offset: RESULT, length: resultLength })
+    }
     this.#sent++
     // The used length is not looked at: legacy devices put anything there. An answer that was not written reads NO_ANSWER.
     await queue.request({ readable, writable }, { signal, onReleased: () => this.#turnstile.leave() })
-    return bytes[ACK]!
+    // A copy, taken before the next command gets the memory.
+    const answer = new Uint8Array(1 + resultLength)
+    answer[0] = bytes[ACK]!
+    answer.set(bytes.subarray(RESULT, RESULT + resultLength), 1)
+    return answer
   }
 }

@@ -36,6 +36,14 @@ const modes: readonly (readonly [keyof ReceiveMode, number, 'CTRL_RX' | 'CTRL_RX
   ['noBroadcast', NetControl.RX.NOBCAST, 'CTRL_RX_EXTRA'],
 ]
 
+/** What a device was told, for another one to be told the same. */
+export interface FilterSettings {
+  readonly receiveMode?: ReceiveMode
+  readonly macTable?: MacTable
+  readonly vlans?: readonly number[]
+  readonly receiveOffloads?: NetOffloads
+}
+
 /**
  * What the control queue can ask of a network device, each command only where its feature was negotiated.
  * @see VIRTIO 1.3 § 5.1.6.5 "Control Virtqueue"
@@ -44,11 +52,25 @@ export class DeviceFilter {
   readonly #control: ControlQueue | undefined
   readonly #features: NetFeatures
   readonly #device: string
+  #mode: ReceiveMode | undefined
+  #macTable: MacTable | undefined
+  readonly #vlans = new Set<number>()
+  #receiveOffloads: NetOffloads | undefined
 
   constructor(control: ControlQueue | undefined, features: NetFeatures, device: string) {
     this.#control = control
     this.#features = features
     this.#device = device
+  }
+
+  /** Everything that was told with success. */
+  get settings(): FilterSettings {
+    return {
+      ...(this.#mode && { receiveMode: this.#mode }),
+      ...(this.#macTable && { macTable: this.#macTable }),
+      ...(this.#vlans.size > 0 && { vlans: [...this.#vlans] }),
+      ...(this.#receiveOffloads && { receiveOffloads: this.#receiveOffloads }),
+    }
   }
 
   /** @see VIRTIO 1.3 § 5.1.6.5.1.2 "Driver Requirements: Packet Receive Filtering" */
@@ -58,6 +80,7 @@ export class DeviceFilter {
     for (const [name, , feature] of wanted) this.#require(feature, name)
     for (const [name, command, feature] of wanted) {
       await this.#require(feature, name).command(NetControl.RX.CLASS, command, [mode[name] ? ON : OFF], options)
+      this.#mode = { ...this.#mode, [name]: mode[name] }
     }
   }
 
@@ -67,6 +90,7 @@ export class DeviceFilter {
     // Exactly two parts, also where one has no entries.
     const parts = [macTable(unicast, isUnicastMac, 'unicast'), macTable(multicast, isMulticastMac, 'multicast')]
     await control.command(NetControl.MAC.CLASS, NetControl.MAC.TABLE_SET, parts, options)
+    this.#macTable = { unicast: unicast.map((mac) => mac.slice()), multicast: multicast.map((mac) => mac.slice()) }
   }
 
   async setMac(mac: Uint8Array, options?: ControlOptions): Promise<void> {
@@ -87,6 +111,8 @@ export class DeviceFilter {
     write16(data, 0, id)
     const command = wanted ? NetControl.VLAN.ADD : NetControl.VLAN.DEL
     await this.#require('CTRL_VLAN', 'VLAN filtering').command(NetControl.VLAN.CLASS, command, [data], options)
+    if (wanted) this.#vlans.add(id)
+    else this.#vlans.delete(id)
   }
 
   /** @see VIRTIO 1.3 § 5.1.6.5.8.2 "Driver Requirements: Setting Offloads State": none that was not negotiated */
@@ -98,6 +124,7 @@ export class DeviceFilter {
     const data = new Uint8Array(8)
     write16(data, 0, mask)
     await control.command(NetControl.GUEST_OFFLOADS.CLASS, NetControl.GUEST_OFFLOADS.SET, [data], options)
+    this.#receiveOffloads = wanted
   }
 
   /** @see VIRTIO 1.3 § 5.1.6.5.4.1 "Driver Requirements: Gratuitous Packet Sending" */

@@ -11,8 +11,8 @@ export interface NetEvents {
   fault: (reason: VirtioError) => void
   /** The configuration space says something it must not; the last good value stands. */
   'config-invalid': (what: InvalidConfig) => void
-  /** Frames have been with the device for `transmitTimeout`, and none came back. Once per standstill. */
-  'transmit-timeout': (inFlight: number) => void
+  /** Frames of a pair have been with the device for `transmitTimeout`, and none came back. Once per standstill. */
+  'transmit-timeout': (inFlight: number, pair: number) => void
 }
 
 export type NetEventListeners = { readonly [Event in keyof NetEvents]: Listeners<Parameters<NetEvents[Event]>> }

@@ -6,14 +6,7 @@ import { completeChecksum } from './complete-checksum.ts'
 import { formatMac, isMulticastMac, isUnicastMac, randomMac } from './mac-address.ts'
 import { netHeaderLength } from './net-header.ts'
 import { checkNetOptions, maskedFeatures } from './net-options.ts'
-import {
-  macSetting,
-  type NetDriverFeature,
-  type NetFeatures,
-  netFeatures,
-  netSpec,
-  netSpecWithOwnMac,
-} from './net-spec.ts'
+import { macSetting, makeNetSpec, type NetDriverFeature, type NetFeatures, netFeatures, netSpec } from './net-spec.ts'
 import { findInvalid, readNetState } from './net-state.ts'
 
 function features(...names: readonly NetDriverFeature[]): NetFeatures {
@@ -91,7 +84,7 @@ describe('the driver as data', () => {
 
   it("§ 5.1.4.2 leaves the device's address alone where another one was chosen and cannot be told", async () => {
     const validate = (legacy: boolean, ...names: NetDriverFeature[]) =>
-      netSpecWithOwnMac(legacy).validate?.(features('MAC', 'STATUS', ...names), config(good))
+      makeNetSpec({ ownMac: true, legacy: legacy }).validate?.(features('MAC', 'STATUS', ...names), config(good))
     expect(await validate(false)).toEqual(['MAC'])
     expect(await validate(false, 'CTRL_MAC_ADDR')).toEqual(['MAC'])
     expect(await validate(false, 'CTRL_MAC_ADDR', 'CTRL_RX')).toEqual([])
@@ -102,12 +95,12 @@ describe('the driver as data', () => {
 
 describe('options', () => {
   it('may mask features this driver never accepts, and reach initialize() with the others', () => {
-    expect(maskedFeatures({})).toEqual(['CTRL_VLAN'])
-    expect(maskedFeatures({ vlanFilter: true, withoutFeatures: ['MQ', 'CSUM', 'EVENT_IDX', 'NONSENSE'] })).toEqual([
-      'CSUM',
-      'EVENT_IDX',
-      'NONSENSE',
-    ])
+    // What changes a device's ways only for those who ask.
+    expect(maskedFeatures({})).toEqual(['CTRL_VLAN', 'MQ', 'RSS', 'HASH_REPORT'])
+    expect(maskedFeatures({ queuePairs: 2, rss: true, hashReport: true })).toEqual(['CTRL_VLAN'])
+    expect(
+      maskedFeatures({ vlanFilter: true, withoutFeatures: ['HASH_TUNNEL', 'CSUM', 'EVENT_IDX', 'NONSENSE'] }),
+    ).toEqual(['CSUM', 'EVENT_IDX', 'NONSENSE', 'MQ', 'RSS', 'HASH_REPORT'])
   })
 
   it.each([67, 65_536, 1500.5, Number.NaN])('an MTU of %d cannot be', (mtu) =>

@@ -16,7 +16,7 @@ export interface LinkState {
 
 /** A field of the configuration space that says what it must not; the last good value stands. */
 export interface InvalidConfig {
-  readonly field: 'mac' | 'mtu' | 'space'
+  readonly field: 'mac' | 'mtu' | 'max_virtqueue_pairs' | 'space'
   /** What it says; for `space`, which could not be read at all, the error's code. */
   readonly value: string | number
 }

@@ -1,4 +1,5 @@
-import { VirtioError } from '@virtio-ts/spec'
+import { NetHeader, VirtioError } from '@virtio-ts/spec'
+import type { NetHeaderLength } from './net-header.ts'
 import { ETHERNET_HEADER, MAX_GSO_FRAME, MAX_VLAN_TAGS, VLAN_TAG } from './net-limits.ts'
 
 /** Equal buffers in a row: buffer i starts at `offset + i * stride`. Bytes. */
@@ -15,6 +16,8 @@ export interface PacketLayout {
   readonly receive: BufferRow
   /** For frames of up to the MTU. */
   readonly small: BufferRow
+  /** Bytes in front of each frame of the rows to transmit. */
+  readonly headroom: number
   /** For packets the device will segment; may be empty. */
   readonly large: BufferRow
   /** Bytes in all. */
@@ -22,7 +25,7 @@ export interface PacketLayout {
 }
 
 export interface PacketLayoutOptions {
-  readonly headerLength: 10 | 12
+  readonly headerLength: NetHeaderLength
   /** Longest frame that is not to be segmented, without VLAN tags. */
   readonly maxFrame: number
   readonly receiveSegmentation: boolean
@@ -38,10 +41,15 @@ export interface PacketLayoutOptions {
 }
 
 /** Bytes in front of each frame to transmit: room for its header, and a round offset for the frame. */
-export const HEADROOM = 16
+export function headroom(headerLength: NetHeaderLength): number {
+  return headerLength > SHORT_HEADROOM ? LONG_HEADROOM : SHORT_HEADROOM
+}
 
-/** VIRTIO 1.3 § 5.1.6.3.1 "Driver Requirements: Setting Up Receive Buffers": at least this, whatever the MTU. */
-const MIN_RECEIVE_BUFFER = 1526
+const SHORT_HEADROOM = 16
+const LONG_HEADROOM = 32
+
+/** VIRTIO 1.3 § 5.1.6.3.1 "Driver Requirements: Setting Up Receive Buffers": at least this and the header, whatever the MTU. */
+const MIN_RECEIVE_FRAME = 1514
 /** The default where packets may span buffers: an ordinary frame fits, and the stride is no power of two (cache sets). */
 const MERGEABLE_BUFFER = 2112
 const MIN_MERGEABLE_BUFFER = 64
@@ -63,15 +71,16 @@ export function layOutPackets(options: PacketLayoutOptions): PacketLayout {
   const receive = receiveRow(options)
   const tagged = options.maxFrame + MAX_VLAN_TAGS * VLAN_TAG
   const smallFrame = tagged <= MAX_SMALL_FRAME ? Math.max(SMALL_FRAME, tagged) : SMALL_FRAME
+  const room = headroom(options.headerLength)
   const small = row(
     receive.offset + receive.stride * receive.count,
-    HEADROOM + smallFrame,
+    room + smallFrame,
     chosen('transmitBuffers', options.transmitBuffers, DEFAULT_TRANSMIT_BUFFERS, options.transmitChains),
   )
   const needsLarge = options.transmitSegmentation || tagged > MAX_SMALL_FRAME
   const large = row(
     small.offset + small.stride * small.count,
-    HEADROOM + MAX_GSO_FRAME,
+    room + MAX_GSO_FRAME,
     needsLarge
       ? chosen(
           'largeTransmitBuffers',
@@ -83,7 +92,7 @@ export function layOutPackets(options: PacketLayoutOptions): PacketLayout {
   )
   const length = large.offset + large.stride * large.count
   if (length > 0x7fffffff) throw new RangeError(`${length} bytes of packet buffers: use fewer or shorter ones`)
-  return { receive, small, large, length }
+  return { receive, small, large, headroom: room, length }
 }
 
 /**
@@ -99,7 +108,7 @@ export function chainsOf(size: number, buffers: number, indirect: boolean): numb
 function receiveRow(options: PacketLayoutOptions): BufferRow {
   const { headerLength, maxFrame, receiveSegmentation, mergeable, receiveChains } = options
   const frame = receiveSegmentation ? MAX_GSO_FRAME : maxFrame + MAX_VLAN_TAGS * VLAN_TAG
-  const packet = Math.max(headerLength + frame, MIN_RECEIVE_BUFFER)
+  const packet = Math.max(headerLength + frame, Math.max(headerLength, NetHeader.LENGTH) + MIN_RECEIVE_FRAME)
   if (!mergeable) {
     const usual = packet > LARGE_RECEIVE_BUFFER ? DEFAULT_LARGE_RECEIVE_BUFFERS : receiveChains
     return row(0, packet, chosen('receiveBuffers', options.receiveBuffers, usual, receiveChains))

@@ -1,18 +1,19 @@
 import { ChainBuilder, type UsedBatch, usedBatch, type Virtqueue } from '@virtio-ts/core'
-import type { DeviceAddress, DmaRegion } from '@virtio-ts/memory'
+import type { DeviceAddress } from '@virtio-ts/memory'
 import { NetHeader, VirtioError } from '@virtio-ts/spec'
-import { read16 } from './net-header.ts'
+import { type NetHeaderLength, read16 } from './net-header.ts'
 import { NetHeaderFault, type NetHeaderFaultCode, netHeaderFaultNames } from './net-header-fault.ts'
 import { HEAD_LENGTH } from './net-limits.ts'
+import type { PacketMemory } from './packet-memory.ts'
 import type { BufferRow } from './packet-layout.ts'
 import { ReceivedPacket } from './received-packet.ts'
 import { type NetHeaderPolicy, validateFrameLength, validateNetHeader } from './validate-net-header.ts'
 
 export interface ReceivePathOptions {
   readonly queue: Virtqueue
-  readonly memory: DmaRegion
+  readonly memory: PacketMemory
   readonly buffers: BufferRow
-  readonly headerLength: 10 | 12
+  readonly headerLength: NetHeaderLength
   /** Packets may span buffers. */
   readonly mergeable: boolean
   /** The header goes into a descriptor of its own. */
@@ -36,6 +37,7 @@ const PACKETS = 0
 const BYTES = 1
 const BUFFERS = 2
 const MERGED = 3
+const BAD_HASHES = 4
 
 /**
  * Takes packets from the receive queue and gives their buffers back. Nothing is allocated per packet: cookies are
@@ -48,7 +50,7 @@ export class ReceivePath {
   readonly #bytes: Uint8Array
   readonly #packet: ReceivedPacket
   readonly #chain = new ChainBuilder(2)
-  readonly #counters = new Float64Array(4)
+  readonly #counters = new Float64Array(5)
   readonly #dropped: Float64Array = new Float64Array(netHeaderFaultNames.length)
 
   /** Used buffers taken from the ring and not looked at yet: from `#next` to `#count`. */
@@ -147,6 +149,7 @@ export class ReceivePath {
     stats.rx_bytes = this.#counters[BYTES]!
     stats.rx_buffers = this.#counters[BUFFERS]!
     stats.rx_merged_packets = this.#counters[MERGED]!
+    stats.rx_bad_hashes = this.#counters[BAD_HASHES]!
     let dropped = 0
     for (let fault = 1; fault < this.#dropped.length; fault++) {
       dropped += this.#dropped[fault]!
@@ -233,10 +236,12 @@ export class ReceivePath {
     if ((bytes[header + NetHeader.FLAGS]! | bytes[header + NetHeader.GSO_TYPE]!) === 0) {
       // The usual case, complete and checksummed: the other fields mean nothing.
       if (this.#headerIsSet) this.#clearHeader(packet)
+      if (headerLength === NetHeader.LENGTH_HASH_REPORT) this.#readHash(packet, header)
       return validateFrameLength(bytes, first, packet.segmentLengths[0]!, packet.length, policy.maxFrame)
     }
     // Into private memory, each byte read once; only that copy counts from here on, whatever was there a moment ago.
     fields.read(bytes, header)
+    if (headerLength === NetHeader.LENGTH_HASH_REPORT) this.#readHash(packet, header)
     const segmented = (fields.gsoType & ~NetHeader.GSO_ECN) !== NetHeader.GSO_NONE
     if (segmented) packet.headLength = this.#copyHead(packet)
     // Of a packet that is not to be segmented nothing but its length and VLAN tags are looked at.
@@ -246,6 +251,11 @@ export class ReceivePath {
     fields.write(head, 0)
     this.#headerIsSet = true
     return fault
+  }
+
+  /** A hash nobody knows is none, and costs no packet. */
+  #readHash(packet: ReceivedPacket, header: number): void {
+    if (!packet.fields.readHash(this.#bytes, header)) this.#counters[BAD_HASHES]!++
   }
 
   #clearHeader(packet: ReceivedPacket): void {

@@ -4,10 +4,11 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { buildFrame } from './frames.fixture.ts'
 import { NetHeaderFields } from './net-header.ts'
-import { HEADROOM } from './packet-layout.ts'
+import { headroom } from './packet-layout.ts'
 import { ScriptedQueue } from './scripted-queue.fixture.ts'
 import { TransmitPath, type TransmitPathOptions } from './transmit-path.ts'
 
+const HEADROOM = headroom(12)
 const SMALL = 2048
 const LARGE = 65_597
 const { F_NEEDS_CSUM, F_DATA_VALID, F_RSC_INFO, GSO_TCPV4 } = NetHeader
@@ -22,6 +23,7 @@ function bench(more: Partial<TransmitPathOptions> = {}, size = 8) {
     memory,
     small,
     large,
+    headroom: HEADROOM,
     chains: size,
     headerLength: 12,
     splitHeader: false,

@@ -1,25 +1,30 @@
 import { ChainBuilder, type UsedBatch, usedBatch, type Virtqueue } from '@virtio-ts/core'
-import type { DeviceAddress, DmaRegion } from '@virtio-ts/memory'
+import type { DeviceAddress } from '@virtio-ts/memory'
 import { NetHeader } from '@virtio-ts/spec'
-import { NetHeaderFields } from './net-header.ts'
+import { NetHeaderFields, type NetHeaderLength } from './net-header.ts'
 import { NetHeaderFault, type NetHeaderFaultCode, netHeaderFaultNames } from './net-header-fault.ts'
-import { type BufferRow, HEADROOM } from './packet-layout.ts'
+import type { PacketMemory } from './packet-memory.ts'
+import type { BufferRow } from './packet-layout.ts'
 import { validateTransmitHeader } from './transmit-header.ts'
 import { type NetHeaderPolicy, validateFrameLength } from './validate-net-header.ts'
 
 export interface TransmitPathOptions {
   readonly queue: Virtqueue
-  readonly memory: DmaRegion
+  readonly memory: PacketMemory
   readonly small: BufferRow
   readonly large: BufferRow
+  /** Bytes in front of each frame. */
+  readonly headroom: number
   /** Chains the queue holds. */
   readonly chains: number
-  readonly headerLength: 10 | 12
+  readonly headerLength: NetHeaderLength
   /** The header goes into a descriptor of its own. */
   readonly splitHeader: boolean
   readonly policy: NetHeaderPolicy
   /** Whether the device can notify us of space. */
   readonly notified: boolean
+  /** Told when `reserve()` finds no slot, after it found some. */
+  readonly onFull?: () => void
 }
 
 const BATCH = 64
@@ -48,6 +53,7 @@ export class TransmitPath {
   readonly #counters = new Float64Array(4)
   readonly #dropped: Float64Array = new Float64Array(netHeaderFaultNames.length)
 
+  readonly #clearLength: number
   readonly #smallCapacity: number
   readonly #largestCapacity: number
   /** By slot; the small ones come first. */
@@ -63,15 +69,17 @@ export class TransmitPath {
   #inFlight = 0
   /** The length for which there was no slot, 0 when nobody waits. */
   #wanted = 0
+  #enabled = true
   #stopped = false
 
   constructor(options: TransmitPathOptions) {
     this.#options = options
     this.#queue = options.queue
     this.#bytes = options.memory.bytes
-    const { small, large } = options
-    this.#smallCapacity = small.length - HEADROOM
-    this.#largestCapacity = (large.count > 0 ? large.length : small.length) - HEADROOM
+    const { small, large, headroom } = options
+    this.#clearLength = Math.max(options.headerLength, NetHeader.LENGTH)
+    this.#smallCapacity = small.length - headroom
+    this.#largestCapacity = (large.count > 0 ? large.length : small.length) - headroom
     const slots = small.count + large.count
     this.#frames = new Int32Array(slots)
     this.#states = new Uint8Array(slots)
@@ -80,7 +88,7 @@ export class TransmitPath {
     for (let slot = slots - 1; slot >= 0; slot--) {
       const inLarge = slot - small.count
       this.#frames[slot] =
-        HEADROOM + (inLarge < 0 ? small.offset + slot * small.stride : large.offset + inLarge * large.stride)
+        headroom + (inLarge < 0 ? small.offset + slot * small.stride : large.offset + inLarge * large.stride)
       this.#giveBack(slot)
     }
   }
@@ -99,6 +107,11 @@ export class TransmitPath {
     return this.#counters[COMPLETED]!
   }
 
+  /** Someone was told there is no room. */
+  get full(): boolean {
+    return this.#wanted > 0
+  }
+
   /** Someone was told there is no room, and now there is. */
   get owesSpace(): boolean {
     return this.#wanted > 0 && this.#hasSlot(this.#wanted)
@@ -108,10 +121,13 @@ export class TransmitPath {
     if (length > this.#largestCapacity) {
       throw new RangeError(`a frame of ${length} bytes: the longest this device can send has ${this.#largestCapacity}`)
     }
-    if (this.#stopped) return -1
+    if (!this.#enabled) return -1
     if (!this.#hasSlot(length) && !this.#makeRoom(length)) {
-      this.#wanted = length
+      const first = this.#wanted === 0
+      // A frame of no length waits for a slot all the same.
+      this.#wanted = length || 1
       this.#counters[FULL]!++
+      if (first) this.#options.onFull?.()
       return -1
     }
     const slot =
@@ -135,6 +151,11 @@ export class TransmitPath {
     this.#checkReserved(slot)
     if (length > this.capacity(slot))
       throw new RangeError(`a frame of ${length} bytes in a slot of ${this.capacity(slot)}`)
+    if (!this.#enabled) {
+      // Stopped: the memory may be gone already.
+      this.#release(slot)
+      return false
+    }
     const fault = this.#writeHeader(this.#frames[slot]!, length, header, headerAt)
     if (fault !== NetHeaderFault.NONE) this.#dropped[fault]!++
     if (fault !== NetHeaderFault.NONE || !this.#add(slot, length)) {
@@ -180,8 +201,15 @@ export class TransmitPath {
     this.#queue.disableUsedNotifications()
   }
 
+  /** Whether `reserve()` and `commit()` take frames: not while the pair is out of use. Frames committed before still go out. */
+  setEnabled(enabled: boolean): void {
+    this.#enabled = enabled && !this.#stopped
+    if (!enabled) this.#wanted = 0
+  }
+
   stop(): void {
     this.#stopped = true
+    this.#enabled = false
     this.#wanted = 0
   }
 
@@ -217,7 +245,7 @@ export class TransmitPath {
     // VIRTIO 1.3 § 5.1.6.2.1 "Driver Requirements: Packet Transmission": num_buffers MUST be zero, whatever the owner's header says.
     // The room for the longer header is there also where the device has the shorter one.
     if (header === undefined) {
-      for (let at = frame - NetHeader.LENGTH; at < frame; at++) bytes[at] = 0
+      for (let at = frame - this.#clearLength; at < frame; at++) bytes[at] = 0
       return validateFrameLength(bytes, frame, length, length, policy.maxFrame)
     }
     const fields = this.#fields
@@ -226,10 +254,7 @@ export class TransmitPath {
     const fault = validateTransmitHeader(fields, bytes, frame, length, policy)
     const at = frame - headerLength
     fields.write(bytes, at)
-    if (headerLength === NetHeader.LENGTH) {
-      bytes[at + NetHeader.NUM_BUFFERS] = 0
-      bytes[at + NetHeader.NUM_BUFFERS + 1] = 0
-    }
+    for (let rest = at + NetHeader.NUM_BUFFERS; rest < frame; rest++) bytes[rest] = 0
     return fault
   }
 

@@ -14,7 +14,17 @@ export {
   ReservedFeature,
   type ReservedFeatureName,
 } from './features.ts'
-export { NetConfig, NetControl, NetFeature, type NetFeatureName, NetHeader, netFeatureDependencies } from './net.ts'
+export {
+  NetConfig,
+  NetControl,
+  NetFeature,
+  type NetFeatureName,
+  NetHashReport,
+  NetHashType,
+  NetHeader,
+  netFeatureDependencies,
+  NetRss,
+} from './net.ts'
 export { PackedRing, packedRingLayout } from './packed-ring.ts'
 export { CommonConfig, LegacyConfig, PciCapabilityType, VirtioPci } from './pci.ts'
 export type { QueueLayout } from './queue-layout.ts'

@@ -97,8 +97,12 @@ export const NetHeader = {
   CSUM_START: 6,
   CSUM_OFFSET: 8,
   NUM_BUFFERS: 10,
+  /** These two only with HASH_REPORT, and padding behind them. */
+  HASH_VALUE: 12,
+  HASH_REPORT: 16,
   LENGTH_LEGACY: 10,
   LENGTH: 12,
+  LENGTH_HASH_REPORT: 20,
   F_NEEDS_CSUM: 1,
   F_DATA_VALID: 2,
   F_RSC_INFO: 4,
@@ -120,4 +124,40 @@ export const NetControl = {
   ANNOUNCE: { CLASS: 3, ACK: 0 },
   MQ: { CLASS: 4, VQ_PAIRS_SET: 0, RSS_CONFIG: 1, HASH_CONFIG: 2, MIN_PAIRS: 1, MAX_PAIRS: 0x8000 },
   GUEST_OFFLOADS: { CLASS: 5, SET: 0 },
+  NOTF_COAL: { CLASS: 6, TX_SET: 0, RX_SET: 1, VQ_SET: 2, VQ_GET: 3 },
 } as const
+
+/**
+ * What a device may calculate a hash over, as bits; reported as the bit's number plus one.
+ * @see VIRTIO 1.3 § 5.1.6.4.3.1 "Supported/enabled hash types"
+ */
+export const NetHashType = {
+  IPV4: 1,
+  TCPV4: 2,
+  UDPV4: 4,
+  IPV6: 8,
+  TCPV6: 0x10,
+  UDPV6: 0x20,
+  /** These three with extension headers. */
+  IP_EX: 0x40,
+  TCP_EX: 0x80,
+  UDP_EX: 0x100,
+  ALL: 0x1ff,
+} as const
+
+/** What `hash_report` says. @see VIRTIO 1.3 § 5.1.6.4.5 "Hash reporting for incoming packets" */
+export const NetHashReport = {
+  NONE: 0,
+  IPV4: 1,
+  TCPV4: 2,
+  UDPV4: 3,
+  IPV6: 4,
+  TCPV6: 5,
+  UDPV6: 6,
+  IPV6_EX: 7,
+  TCPV6_EX: 8,
+  UDPV6_EX: 9,
+} as const
+
+/** Least a device may give as its longest key, and as its longest table. @see VIRTIO 1.3 § 5.1.4.1 "Device Requirements: Device configuration layout" */
+export const NetRss = { KEY_SIZE_MIN: 40, TABLE_LENGTH_MIN: 128 } as const

@@ -4,13 +4,15 @@
  *
  * Assumptions:
  * - the processor is little-endian, as rings are (legacy rings have its byte order anyway);
- * - one thread uses a queue: the only other party is the device;
+ * - one thread uses a queue: the only other party is the device (`transfer` and `adoptVirtqueue` hand it to another thread);
  * - `Atomics.store` and `Atomics.load` are full barriers on memory that is not a SharedArrayBuffer too (true of V8);
  * - the regions an allocator hands out stay mapped, and start on a multiple of 4 bytes, until they are freed;
  * - whoever calls `reset` or `release` knows that the device has confirmed a reset.
  * @packageDocumentation
  */
+export { type AdoptVirtqueueOptions, adoptVirtqueue } from './adopt-virtqueue.ts'
 export { ChainBuilder } from './chain-builder.ts'
+export type { MappedMemory } from './mapped-queue-memory.ts'
 export { PackedVirtqueue } from './packed-virtqueue.ts'
 export type { PackedVirtqueueOptions } from './packed-virtqueue-options.ts'
 export {
@@ -30,3 +32,4 @@ export {
   type Virtqueue,
   type VirtqueueStats,
 } from './virtqueue.ts'
+export type { VirtqueueTransfer } from './virtqueue-transfer.ts'

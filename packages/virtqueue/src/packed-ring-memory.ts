@@ -1,4 +1,4 @@
-import type { DeviceAddress, DmaAllocator } from '@virtio-ts/memory'
+import type { DeviceAddress, DmaAllocator, DmaRegion } from '@virtio-ts/memory'
 import { PackedRing, packedRingLayout } from '@virtio-ts/spec'
 import { PackedDeviceArea } from './packed-device-area.ts'
 import { RingRegions } from './ring-regions.ts'
@@ -53,6 +53,10 @@ export class PackedRingMemory {
   /** Zeroes everything: with both wrap counters at 1 that is a ring in which nothing is available and nothing used. */
   clear(): void {
     this.#regions.clear()
+  }
+
+  get regions(): readonly DmaRegion[] {
+    return this.#regions.all
   }
 
   free(): void {

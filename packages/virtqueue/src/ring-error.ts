@@ -7,6 +7,15 @@ export interface RingOrigin {
   readonly generation?: number
 }
 
+export function ringOrigin(options: {
+  readonly index: number
+  readonly device?: string
+  readonly generation?: number
+}): RingOrigin {
+  const { index, device, generation } = options
+  return { queue: index, ...(device !== undefined && { device }), ...(generation !== undefined && { generation }) }
+}
+
 /** The first four are violations by the device. */
 export type RingErrorCode =
   | 'ring.id-range'
@@ -15,6 +24,7 @@ export type RingErrorCode =
   | 'ring.length'
   | 'ring.size'
   | 'ring.released'
+  | 'ring.in-use'
 
 type Numbers = Readonly<Record<string, number>>
 
@@ -32,6 +42,8 @@ const messages: Readonly<Record<RingErrorCode, (detail: Numbers) => string>> = {
   'ring.size': ({ size }) =>
     `a ring cannot have ${size} descriptors. Ask for 1 to 32768, for a split ring a power of two.`,
   'ring.released': () => 'its memory was given back. Initialise the device again for a new queue.',
+  'ring.in-use': () =>
+    'chains were added to it, or another thread has it. Only a fresh queue can be handed over: before its first chain, or after a reset.',
 }
 
 /** @param detail the numbers of the case: those read from the device, or asked for */

@@ -9,6 +9,10 @@ export class RingRegions {
     this.#allocator = allocator
   }
 
+  get all(): readonly DmaRegion[] {
+    return this.#regions
+  }
+
   /** @throws DmaError `memory.exhausted`, with nothing left allocated */
   allocate(length: number, alignment: number): DmaRegion {
     try {

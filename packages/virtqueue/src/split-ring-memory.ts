@@ -1,4 +1,4 @@
-import type { DeviceAddress, DmaAllocator } from '@virtio-ts/memory'
+import type { DeviceAddress, DmaAllocator, DmaRegion } from '@virtio-ts/memory'
 import { SplitRing, splitRingLayout } from '@virtio-ts/spec'
 import { DeviceArea } from './device-area.ts'
 import { RingRegions } from './ring-regions.ts'
@@ -64,6 +64,10 @@ export class SplitRingMemory {
     this.#deviceAreaFields[SplitRing.USED_IDX >> 1] = startIndex
     this.driverArea[(SplitRing.AVAIL_RING >> 1) + this.#size] = startIndex
     Atomics.store(this.driverArea, SplitRing.AVAIL_IDX >> 1, startIndex)
+  }
+
+  get regions(): readonly DmaRegion[] {
+    return this.#regions.all
   }
 
   free(): void {

@@ -27,6 +27,8 @@ export interface SplitVirtqueueOptions {
   readonly generation?: number
   /** First index of both rings, as vhost-user's back-ends can be told. @defaultValue 0 */
   readonly startIndex?: number
+  /** @internal Another thread's queue: its memory is taken as it is, not initialised. */
+  readonly adopted?: { readonly usedNotifications: boolean }
   /** @internal Tests give another view of the memory that the device writes. */
   readonly mapDeviceArea?: (bytes: Uint8Array, offset: number, size: number) => DeviceArea
 }

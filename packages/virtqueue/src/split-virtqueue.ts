@@ -1,14 +1,16 @@
 import type { DeviceAddress } from '@virtio-ts/memory'
 import { SplitRing, type VirtioError } from '@virtio-ts/spec'
-import { callListener } from './call-listener.ts'
+import { BookedVirtqueue } from './booked-virtqueue.ts'
 import type { ChainBuilder } from './chain-builder.ts'
 import type { DeviceArea } from './device-area.ts'
 import { fillIndirectTable } from './fill-indirect-table.ts'
 import { needEvent } from './need-event.ts'
-import { type RingOrigin, ringError } from './ring-error.ts'
+import { Counter, QueueBooks, Shadow } from './queue-books.ts'
+import { ringError, ringOrigin } from './ring-error.ts'
 import { SplitRingMemory } from './split-ring-memory.ts'
 import type { SplitVirtqueueOptions } from './split-virtqueue-options.ts'
-import type { OwnedVirtqueue, QueueAddresses, UsedBatch, VirtqueueStats } from './virtqueue.ts'
+import type { UsedBatch } from './virtqueue.ts'
+import type { VirtqueueTransfer } from './virtqueue-transfer.ts'
 import { writeDescriptor } from './write-descriptor.ts'
 
 // Positions in the driver area, in 16-bit fields; used_event follows the ring.
@@ -16,21 +18,9 @@ const AVAIL_FLAGS = SplitRing.AVAIL_FLAGS >> 1
 const AVAIL_IDX = SplitRing.AVAIL_IDX >> 1
 const AVAIL_RING = SplitRing.AVAIL_RING >> 1
 
-// The shadow of a descriptor: four words side by side, so that using a chain touches one cache line.
-const COOKIE = 0
-/** Bytes the device may write into the chain that begins here, as an unsigned number. */
-const CAPACITY = 1
-/** How many descriptors the chain that begins here takes: negative until it is published, 0 if none begins here. */
-const COUNT = 2
-/** The next descriptor of the chain or of the free list. */
-const NEXT = 3
-
-// Positions of the counters: doubles, since an integer field changes its representation beyond 2^31.
-const ADDED = 0
-const USED = 1
-const SENT = 2
-const SUPPRESSED = 3
-const CLAMPED = 4
+const { COOKIE, CAPACITY, COUNT, NEXT } = Shadow
+const { USED, SENT, SUPPRESSED, CLAMPED } = Counter
+const HIGH = 2 ** 32
 
 /**
  * The driver half of a split virtqueue.
@@ -39,95 +29,55 @@ const CLAMPED = 4
  * written, never read back, as a device can scribble over them; the device area is read through `DeviceArea`, each field once.
  * @see VIRTIO 1.3 § 2.7 "Split Virtqueues"
  */
-export class SplitVirtqueue implements OwnedVirtqueue {
-  readonly index: number
-  readonly size: number
-  readonly addresses: QueueAddresses
-  readonly maxChain: number
+export class SplitVirtqueue extends BookedVirtqueue {
+  readonly #options: SplitVirtqueueOptions
   readonly #tableCapacity: number
   readonly #eventIdx: boolean
   readonly #strict: boolean
   readonly #startIndex: number
+  readonly #mask: number
   readonly #notify: () => void
-  readonly #origin: RingOrigin
+  readonly #books: QueueBooks
   readonly #memory: SplitRingMemory
   readonly #descriptors: Uint32Array
   readonly #driverArea: Uint16Array
   readonly #deviceArea: DeviceArea
-
-  readonly #shadow: Int32Array
-  #freeHead = 0
-  #freeCount = 0
-  /** Heads added and not yet published, in order. */
-  readonly #unpublished: Uint16Array
-  #unpublishedCount = 0
-  /** Chains published and not yet used. */
-  #outstandingCount = 0
-  #availableIndex = 0
-  #usedIndex = 0
-  #wantsNotifications = true
-  readonly #counters = new Float64Array(5)
-  #broken: VirtioError | undefined
-  #released = false
-  readonly #listeners: ((reason: VirtioError) => void)[] = []
+  #availableIndex: number
+  #usedIndex: number
 
   /** @throws VirtioError `ring.size`; DmaError `memory.exhausted` */
   constructor(options: SplitVirtqueueOptions) {
-    const { index, size, device, generation, mapDeviceArea } = options
-    this.#origin = {
-      queue: index,
-      ...(device !== undefined && { device }),
-      ...(generation !== undefined && { generation }),
-    }
+    const { size, legacy, allocator, mapDeviceArea, adopted } = options
+    const origin = ringOrigin(options)
     const isPowerOfTwo = size >= 1 && Number.isInteger(size) && (size & (size - 1)) === 0
-    if (!isPowerOfTwo || size > SplitRing.MAX_SIZE) throw ringError('ring.size', this.#origin, { size })
-    this.index = index
-    this.size = size
-    this.maxChain = size
+    if (!isPowerOfTwo || size > SplitRing.MAX_SIZE) throw ringError('ring.size', origin, { size })
     // A table never holds more than the queue's size: that bounds every chain, indirect or not.
-    this.#tableCapacity = options.indirect ? Math.min(options.indirectCapacity ?? 16, size) : 0
+    const tableCapacity = options.indirect ? Math.min(options.indirectCapacity ?? 16, size) : 0
+    const memory = new SplitRingMemory({
+      allocator,
+      size,
+      legacy,
+      tableCapacity,
+      ...(mapDeviceArea && { mapDeviceArea }),
+    })
+    const books = new QueueBooks(origin, size)
+    super(books, memory)
+    this.#options = options
+    this.#tableCapacity = tableCapacity
     this.#eventIdx = options.eventIdx
     this.#strict = options.trust === 'strict'
     this.#startIndex = (options.startIndex ?? 0) & 0xffff
+    this.#mask = size - 1
     this.#notify = options.notify
-    this.#memory = new SplitRingMemory({
-      allocator: options.allocator,
-      size,
-      legacy: options.legacy,
-      tableCapacity: this.#tableCapacity,
-      ...(mapDeviceArea && { mapDeviceArea }),
-    })
-    this.addresses = this.#memory.addresses
-    this.#descriptors = this.#memory.descriptors
-    this.#driverArea = this.#memory.driverArea
-    this.#deviceArea = this.#memory.deviceArea
-    this.#shadow = new Int32Array(size << 2)
-    this.#unpublished = new Uint16Array(size)
-    this.#initialize()
-  }
-
-  get free(): number {
-    return this.#broken === undefined ? this.#freeCount : 0
-  }
-
-  get inFlight(): number {
-    return this.#outstandingCount + this.#unpublishedCount
-  }
-
-  get broken(): VirtioError | undefined {
-    return this.#broken
-  }
-
-  get stats(): VirtqueueStats {
-    const counters = this.#counters
-    return {
-      added: counters[ADDED]! + this.#unpublishedCount,
-      used: counters[USED]!,
-      notificationsSent: counters[SENT]!,
-      notificationsSuppressed: counters[SUPPRESSED]!,
-      lengthsClamped: counters[CLAMPED]!,
-      inFlight: this.inFlight,
-    }
+    this.#books = books
+    this.#memory = memory
+    this.#descriptors = memory.descriptors
+    this.#driverArea = memory.driverArea
+    this.#deviceArea = memory.deviceArea
+    this.#availableIndex = this.#startIndex
+    this.#usedIndex = this.#startIndex
+    if (adopted) books.wantsNotifications = adopted.usedNotifications
+    else memory.initialize(this.#startIndex)
   }
 
   addReadable(address: DeviceAddress, length: number, cookie: number): boolean {
@@ -142,83 +92,77 @@ export class SplitVirtqueue implements OwnedVirtqueue {
     const count = chain.count
     // VIRTIO 1.3 § 2.7.5.3.1 "Driver Requirements: Indirect Descriptors": the limit holds for indirect chains too.
     if (count === 0 || count > this.size) throw new RangeError(`a chain of ${count} buffers in a ring of ${this.size}`)
-    if (this.#broken !== undefined) return false
     const indirect = count > 1 && count <= this.#tableCapacity
     const taken = indirect ? 1 : count
-    if (taken > this.#freeCount) return false
-    const head = this.#freeHead
+    const books = this.#books
+    if (taken > books.freeCount) return false
+    const head = books.freeHead
     if (indirect) this.#placeInTable(chain)
     else this.#placeInRing(chain)
-    this.#record(head, cookie, taken, chain.writableLength)
+    // 2^32 writable bytes are legal, but the device cannot tell of more than 2^32 - 1.
+    const capacity = chain.writableLength > 0xffffffff ? 0xffffffff : chain.writableLength
+    this.#record(head, cookie, taken, capacity)
     return true
   }
 
   publish(): void {
-    const count = this.#unpublishedCount
-    if (count === 0 || this.#broken !== undefined) return
-    const driverArea = this.#driverArea
-    const unpublished = this.#unpublished
-    const shadow = this.#shadow
-    const mask = this.size - 1
+    const books = this.#books
+    const count = books.unpublishedCount
+    if (count === 0 || books.halted) return
     const old = this.#availableIndex
-    for (let i = 0; i < count; i++) {
-      const head = unpublished[i]!
-      const at = (head << 2) + COUNT
-      shadow[at] = -shadow[at]!
-      driverArea[AVAIL_RING + ((old + i) & mask)] = head
-    }
     const next = (old + count) & 0xffff
     this.#availableIndex = next
-    this.#unpublishedCount = 0
-    this.#outstandingCount += count
-    this.#counters[ADDED]! += count
+    books.published(count)
     // VIRTIO 1.3 § 2.7.13.3.1 "Driver Requirements: Updating idx": the device reads idx first, and then finds
     // descriptors and ring entries complete.
     // VIRTIO 1.3 § 2.7.13.4.1 "Driver Requirements: Notifying The Device": the device writes its wish, then looks at idx once
     // more; we write idx, then read its wish. With a full barrier on both sides at least one sees the other's write.
-    Atomics.store(driverArea, AVAIL_IDX, next)
+    Atomics.store(this.#driverArea, AVAIL_IDX, next)
     // VIRTIO 1.3 § 2.7.10.1 "Driver Requirements: Available Buffer Notification Suppression"
     const wanted = this.#eventIdx
       ? needEvent(this.#deviceArea.availEvent(), next, old, 0xffff)
       : (this.#deviceArea.usedFlags() & SplitRing.USED_F_NO_NOTIFY) === 0
     if (wanted) this.notifyAlways()
-    else this.#counters[SUPPRESSED]!++
+    else books.counters[SUPPRESSED]!++
   }
 
   notifyAlways(): void {
-    if (this.#broken !== undefined) return
-    this.#counters[SENT]!++
+    if (this.#books.halted) return
+    this.#books.counters[SENT]!++
     // Last, as a device in this process may use the buffers, and its owner call back, before this returns.
     this.#notify()
   }
 
   popUsed(batch: UsedBatch): number {
-    if (this.#broken !== undefined) return 0
+    const books = this.#books
+    if (books.halted) return 0
     const deviceArea = this.#deviceArea
     let last = this.#usedIndex
     const used = (deviceArea.usedIndex() - last) & 0xffff
     if (used === 0) return 0
-    if (used > this.#outstandingCount) return this.#indexViolation(used)
+    if (used > books.outstandingCount) return this.#indexViolation(used)
+    if (books.unpublishedCount !== 0) books.flipUnpublished()
     const { cookies, written } = batch
-    const shadow = this.#shadow
+    const shadow = books.shadow
     const size = this.size
+    const mask = this.#mask
     const limit = used < cookies.length ? used : cookies.length
-    let freeHead = this.#freeHead
+    let freeHead = books.freeHead
     let freed = 0
     let count = 0
     let violation: VirtioError | undefined
     for (; count < limit; count++) {
-      const slot = last & (size - 1)
+      const slot = last & mask
       const id = deviceArea.usedId(slot)
       // The whole 32 bits: cut to 16, an id of 65536 would pass for descriptor 0.
       if (id >= size) {
-        violation = ringError('ring.id-range', this.#origin, { id, size })
+        violation = ringError('ring.id-range', books.origin, { id, size })
         break
       }
       const head = id << 2
       const descriptors = shadow[head + COUNT]!
       if (descriptors <= 0) {
-        violation = ringError('ring.not-head', this.#origin, { id })
+        violation = ringError('ring.not-head', books.origin, { id })
         break
       }
       let length = deviceArea.usedLength(slot)
@@ -226,41 +170,41 @@ export class SplitVirtqueue implements OwnedVirtqueue {
       if (length > capacity) {
         // Real devices report lengths for chains without a writable part (vhost-vsock, OpenAMP): harmless, so ignored.
         if (this.#strict && capacity !== 0) {
-          violation = ringError('ring.length', this.#origin, { id, written: length, capacity })
+          violation = ringError('ring.length', books.origin, { id, written: length, capacity })
           break
         }
         length = capacity
-        this.#counters[CLAMPED]!++
+        books.counters[CLAMPED]!++
       }
       cookies[count] = shadow[head + COOKIE]!
       written[count] = length
       shadow[head + COUNT] = 0
       // The free list is last in, first out: descriptors still in the cache go first.
-      let tail = head
-      for (let i = 1; i < descriptors; i++) tail = shadow[tail + NEXT]! << 2
-      shadow[tail + NEXT] = freeHead
+      if (descriptors === 1) shadow[head + NEXT] = freeHead
+      else shadow[this.#tailOf(head, descriptors) + NEXT] = freeHead
       freeHead = id
       freed += descriptors
       last = (last + 1) & 0xffff
     }
-    this.#freeHead = freeHead
-    this.#freeCount += freed
+    books.freeHead = freeHead
+    books.freeCount += freed
+    books.outstandingCount -= count
+    books.counters[USED]! += count
     this.#usedIndex = last
-    this.#outstandingCount -= count
-    this.#counters[USED]! += count
+    if (books.unpublishedCount !== 0) books.flipUnpublished()
     // A full barrier: what the device uses from here on is notified, what it used before is there at the next call.
-    if (this.#eventIdx && this.#wantsNotifications) Atomics.store(this.#driverArea, AVAIL_RING + size, last)
-    if (violation !== undefined) this.fail(violation)
+    if (this.#eventIdx && books.wantsNotifications) Atomics.store(this.#driverArea, AVAIL_RING + size, last)
+    if (violation !== undefined) books.fail(violation)
     return count
   }
 
   hasUsed(): boolean {
-    return this.#broken === undefined && this.#deviceArea.usedIndex() !== this.#usedIndex
+    return !this.#books.halted && this.#deviceArea.usedIndex() !== this.#usedIndex
   }
 
   disableUsedNotifications(): void {
-    if (this.#broken !== undefined) return
-    this.#wantsNotifications = false
+    if (this.#books.halted) return
+    this.#books.wantsNotifications = false
     // VIRTIO 1.3 § 2.7.7.1 "Driver Requirements: Used Buffer Notification Suppression": with EVENT_IDX, flags stays 0.
     // The entry asked for instead is the one just passed: it comes round again after 65535 others.
     if (this.#eventIdx) this.#driverArea[AVAIL_RING + this.size] = this.#usedIndex - 1
@@ -268,118 +212,115 @@ export class SplitVirtqueue implements OwnedVirtqueue {
   }
 
   enableUsedNotifications(): boolean {
-    if (this.#broken !== undefined) return false
-    this.#wantsNotifications = true
+    if (this.#books.halted) return false
+    this.#books.wantsNotifications = true
     // A full barrier again: the device writes idx, then reads this; we write this, then read idx.
     if (this.#eventIdx) Atomics.store(this.#driverArea, AVAIL_RING + this.size, this.#usedIndex)
     else Atomics.store(this.#driverArea, AVAIL_FLAGS, 0)
     return this.hasUsed()
   }
 
-  fail(reason: VirtioError): void {
-    if (this.#broken !== undefined) return
-    this.#broken = reason
-    // A copy: one that is added meanwhile is called by `onBroken` itself.
-    const listeners = this.#listeners.slice()
-    for (const listener of listeners) callListener(listener, reason)
-  }
-
-  onBroken(listener: (reason: VirtioError) => void): void {
-    this.#listeners.push(listener)
-    if (this.#broken !== undefined) callListener(listener, this.#broken)
-  }
-
-  reset(): Int32Array {
-    if (this.#released) throw ringError('ring.released', this.#origin)
-    const cookies: number[] = []
-    for (let head = 0; head < this.size; head++) {
-      if (this.#shadow[(head << 2) + COUNT] !== 0) cookies.push(this.#shadow[(head << 2) + COOKIE]!)
+  transfer(): VirtqueueTransfer {
+    const books = this.#books
+    books.handOver()
+    const { queue: index, ...origin } = books.origin
+    return {
+      format: 'split',
+      index,
+      size: this.size,
+      addresses: this.addresses,
+      tablesAddress: this.#memory.tablesAddress,
+      tableCapacity: this.#tableCapacity,
+      eventIdx: this.#eventIdx,
+      legacy: this.#options.legacy,
+      startIndex: this.#startIndex,
+      usedNotifications: books.wantsNotifications,
+      trust: this.#options.trust,
+      ...origin,
     }
-    this.#counters[ADDED]! += this.#unpublishedCount
-    this.#initialize()
-    return Int32Array.from(cookies)
   }
 
-  release(): void {
-    if (this.#retire()) this.#memory.free()
-  }
-
-  quarantine(): void {
-    if (this.#retire()) this.#memory.quarantine()
+  override reset(): Int32Array {
+    const cookies = super.reset()
+    this.#availableIndex = this.#startIndex
+    this.#usedIndex = this.#startIndex
+    this.#memory.initialize(this.#startIndex)
+    return cookies
   }
 
   #addOne(address: number, length: number, cookie: number, flags: number): boolean {
     if (!(length >= 1 && length <= 0xffffffff)) throw new RangeError(`a buffer of ${length} bytes`)
-    const free = this.#freeCount
-    if (free === 0 || this.#broken !== undefined) return false
-    const head = this.#freeHead
-    this.#freeHead = this.#shadow[(head << 2) + NEXT]!
-    this.#freeCount = free - 1
-    writeDescriptor(this.#descriptors, head << 2, address, length, flags)
+    const books = this.#books
+    const free = books.freeCount
+    if (free === 0) return false
+    const head = books.freeHead
+    const at = head << 2
+    const descriptors = this.#descriptors
+    // The element store keeps the lower 32 bits. Most transports hand out addresses that have no others.
+    descriptors[at] = address
+    descriptors[at + 1] = address < HIGH ? 0 : Math.floor(address / HIGH)
+    descriptors[at + 2] = length
+    descriptors[at + 3] = flags
+    books.freeHead = books.shadow[at + NEXT]!
+    books.freeCount = free - 1
     this.#record(head, cookie, 1, flags === 0 ? 0 : length)
     return true
   }
 
+  /** Writes the chain into the available ring, too: the device looks at entries only up to idx. */
   #record(head: number, cookie: number, descriptors: number, capacity: number): void {
-    const shadow = this.#shadow
+    const books = this.#books
+    const shadow = books.shadow
     const at = head << 2
     shadow[at + COOKIE] = cookie
-    // 2^32 writable bytes are legal, but the device cannot tell of more than 2^32 - 1.
-    shadow[at + CAPACITY] = capacity > 0xffffffff ? 0xffffffff : capacity
-    shadow[at + COUNT] = -descriptors
-    this.#unpublished[this.#unpublishedCount++] = head
+    shadow[at + CAPACITY] = capacity
+    shadow[at + COUNT] = descriptors
+    const count = books.unpublishedCount
+    this.#driverArea[AVAIL_RING + ((this.#availableIndex + count) & this.#mask)] = head
+    books.unpublished[count] = head
+    books.unpublishedCount = count + 1
   }
 
   /** @see VIRTIO 1.3 § 2.7.13.1 "Placing Buffers Into The Descriptor Table" */
   #placeInRing(chain: ChainBuilder): void {
     const { addresses, lengths, readable, count } = chain
-    let descriptor = this.#freeHead
+    const books = this.#books
+    let descriptor = books.freeHead
     for (let i = 0; i < count; i++) {
-      const next = this.#shadow[(descriptor << 2) + NEXT]!
+      const next = books.shadow[(descriptor << 2) + NEXT]!
       const flags = i < readable ? 0 : SplitRing.DESC_F_WRITE
       const link = i < count - 1 ? SplitRing.DESC_F_NEXT | (next << 16) : 0
       writeDescriptor(this.#descriptors, descriptor << 2, addresses[i]!, lengths[i]!, flags | link)
       descriptor = next
     }
-    this.#freeHead = descriptor
-    this.#freeCount -= count
+    books.freeHead = descriptor
+    books.freeCount -= count
   }
 
   /** @see VIRTIO 1.3 § 2.7.5.3 "Indirect Descriptors" */
   #placeInTable(chain: ChainBuilder): void {
-    const head = this.#freeHead
+    const books = this.#books
+    const head = books.freeHead
     const offset = head * this.#tableCapacity * SplitRing.DESCRIPTOR_SIZE
     fillIndirectTable(this.#memory.tables, offset >> 2, chain)
     const table = this.#memory.tablesAddress + offset
     const length = chain.count * SplitRing.DESCRIPTOR_SIZE
     writeDescriptor(this.#descriptors, head << 2, table, length, SplitRing.DESC_F_INDIRECT)
-    this.#freeHead = this.#shadow[(head << 2) + NEXT]!
-    this.#freeCount -= 1
+    books.freeHead = books.shadow[(head << 2) + NEXT]!
+    books.freeCount -= 1
+  }
+
+  /** Position in the shadow of a chain's last descriptor. */
+  #tailOf(head: number, descriptors: number): number {
+    const shadow = this.#books.shadow
+    let tail = head
+    for (let i = 1; i < descriptors; i++) tail = shadow[tail + NEXT]! << 2
+    return tail
   }
 
   #indexViolation(jump: number): 0 {
-    this.fail(ringError('ring.idx-jump', this.#origin, { jump, outstanding: this.#outstandingCount }))
+    const { origin, outstandingCount } = this.#books
+    this.#books.fail(ringError('ring.idx-jump', origin, { jump, outstanding: outstandingCount }))
     return 0
-  }
-
-  #initialize(): void {
-    this.#shadow.fill(0)
-    for (let i = 0; i < this.size; i++) this.#shadow[(i << 2) + NEXT] = i + 1
-    this.#freeHead = 0
-    this.#freeCount = this.size
-    this.#unpublishedCount = 0
-    this.#outstandingCount = 0
-    this.#availableIndex = this.#startIndex
-    this.#usedIndex = this.#startIndex
-    this.#wantsNotifications = true
-    this.#broken = undefined
-    this.#memory.initialize(this.#startIndex)
-  }
-
-  #retire(): boolean {
-    if (this.#released) return false
-    this.#released = true
-    this.#broken ??= ringError('ring.released', this.#origin)
-    return true
   }
 }

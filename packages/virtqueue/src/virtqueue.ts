@@ -1,6 +1,7 @@
-import type { DeviceAddress } from '@virtio-ts/memory'
+import type { DeviceAddress, DmaRegion } from '@virtio-ts/memory'
 import type { VirtioError } from '@virtio-ts/spec'
 import type { ChainBuilder } from './chain-builder.ts'
+import type { VirtqueueTransfer } from './virtqueue-transfer.ts'
 
 /** Device addresses of a virtqueue's three areas. @see VIRTIO 1.3 § 2.6 "Virtqueues" */
 export interface QueueAddresses {
@@ -99,6 +100,17 @@ export interface Virtqueue {
 
 /** A virtqueue and its memory, for whoever sets it up and takes it down. */
 export interface OwnedVirtqueue extends Virtqueue {
+  /** The stretches of memory it shares with the device: the ring, then the indirect tables if there are any. Empty once retired. */
+  readonly memory: readonly DmaRegion[]
+  /** Another thread has the queue: `stats`, `free` and `inFlight` here know nothing of what it does. */
+  readonly transferred: boolean
+  /**
+   * Hands the queue over to another thread, as data for `adoptVirtqueue`. From then on this object takes and gives no packets:
+   * `add*` returns false, `popUsed` and `free` 0. The memory stays its own: `fail`, `reset`, `release` and `quarantine` work, once the
+   * other thread has stopped using the queue. `reset` takes the queue back.
+   * @throws VirtioError `ring.in-use` when chains were added already or another thread has it; `ring.released`; what it broke with
+   */
+  transfer(): VirtqueueTransfer
   /**
    * Takes every buffer back and starts afresh on the same memory. Only after the device has confirmed its reset, or the
    * reset of this queue: until then it may still write.

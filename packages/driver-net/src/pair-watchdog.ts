@@ -2,10 +2,9 @@ import type { Virtqueue } from '@virtio-ts/core'
 import type { ReceivePath } from './receive-path.ts'
 import type { TransmitPath } from './transmit-path.ts'
 
-export interface WatchdogOptions {
+export interface PairWatchdogOptions {
   readonly receiveQueue: Virtqueue
   readonly transmitQueue: Virtqueue
-  readonly controlQueue: Virtqueue | undefined
   readonly receive: ReceivePath
   readonly transmit: TransmitPath
   /** Milliseconds without progress until a standstill is told. */
@@ -14,11 +13,11 @@ export interface WatchdogOptions {
 }
 
 /**
- * Looks after queues that stand still: a notification that got lost, in either direction, costs no more than the time between two looks,
- * and a device that stopped transmitting is told of.
+ * Looks after a pair's queues that stand still: a notification that got lost, in either direction, costs no more than the time between
+ * two looks, and a device that stopped transmitting is told of.
  */
-export class Watchdog {
-  readonly #options: WatchdogOptions
+export class PairWatchdog {
+  readonly #options: PairWatchdogOptions
   #completed = 0
   #lastProgress: number = performance.now()
   #timeoutTold = false
@@ -27,24 +26,27 @@ export class Watchdog {
   #notifiedAgain = 0
   #timeouts = 0
 
-  constructor(options: WatchdogOptions) {
+  constructor(options: PairWatchdogOptions) {
     this.#options = options
   }
 
   look(): void {
     this.#options.receive.checkRest()
-    this.#lookAtTransmit()
+    this.lookAtTransmit()
     this.#lookAtReceive()
-    const { controlQueue } = this.#options
-    if (controlQueue && controlQueue.inFlight > 0) this.#notifyAgain(controlQueue)
   }
 
-  addStats(stats: Record<string, number>): void {
-    stats.notified_again = this.#notifiedAgain
-    stats.tx_timeouts = this.#timeouts
+  /** Remembers where the transmit queue stands, so that the next look can tell whether it went on from there. */
+  markTransmit(): void {
+    const { completed } = this.#options.transmit
+    if (completed === this.#completed) return
+    this.#completed = completed
+    this.#lastProgress = performance.now()
+    this.#timeoutTold = false
   }
 
-  #lookAtTransmit(): void {
+  /** @returns whether the device went on since the last look, or has nothing to do */
+  lookAtTransmit(): boolean {
     const { transmit, transmitQueue, transmitTimeout, onTransmitTimeout } = this.#options
     transmit.reclaim()
     const now = performance.now()
@@ -52,13 +54,19 @@ export class Watchdog {
       this.#completed = transmit.completed
       this.#lastProgress = now
       this.#timeoutTold = false
-      return
+      return true
     }
     this.#notifyAgain(transmitQueue)
-    if (this.#timeoutTold || now - this.#lastProgress < transmitTimeout) return
+    if (this.#timeoutTold || now - this.#lastProgress < transmitTimeout) return false
     this.#timeoutTold = true
     this.#timeouts++
     onTransmitTimeout(transmit.inFlight)
+    return false
+  }
+
+  addStats(stats: Record<string, number>): void {
+    stats.notified_again = this.#notifiedAgain
+    stats.tx_timeouts = this.#timeouts
   }
 
   /** A device that said it needs no notification, and then received nothing, may be asleep without knowing of new buffers. */
