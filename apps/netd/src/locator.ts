@@ -43,7 +43,7 @@ export interface PciLocator {
 export type Locator = ModelLocator | QemuLocator | VhostUserLocator | PciLocator
 
 /** The locators this version can open. */
-export type SupportedLocator = ModelLocator | QemuLocator
+export type SupportedLocator = ModelLocator | QemuLocator | VhostUserLocator
 
 const forms: Readonly<Record<Locator['scheme'], string>> = {
   model: 'model:net[,key=value...]',
@@ -211,7 +211,7 @@ export function formatLocator(locator: Locator): string {
 function unsupportedLocator(locator: Locator): NetdError {
   return new NetdError('locator.unsupported', `${formatLocator(locator)} is not available in this version of netd`, {
     why: 'it was understood, but nothing here can open it yet',
-    fix: 'model:net (in this process) and qemu:virtio-net-pci (QEMU bench) work',
+    fix: 'model:net (in this process), qemu:virtio-net-pci (QEMU bench) and vhost-user:/path/to/socket work',
   })
 }
 
@@ -220,6 +220,7 @@ function unsupportedLocator(locator: Locator): NetdError {
  * @throws NetdError `locator.unsupported`
  */
 export function supportedLocator(locator: Locator): SupportedLocator {
-  if (locator.scheme === 'qemu' || (locator.scheme === 'model' && locator.device === 'net')) return locator
+  if (locator.scheme === 'qemu' || locator.scheme === 'vhost-user') return locator
+  if (locator.scheme === 'model' && locator.device === 'net') return locator
   throw unsupportedLocator(locator)
 }

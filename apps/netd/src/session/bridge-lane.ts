@@ -72,7 +72,7 @@ export class BridgeLane {
 
   #pass(packet: ReceivedPacket): void {
     const { counters, frames, from, direction, queue } = this.#options
-    if (frames.active) frames.received(packet, from.bytes, direction, queue)
+    if (frames.active) frames.received(packet, from.bytes, queue, direction)
     const to = this.#to
     if (to === undefined) counters.downDrops++
     else if (packet.length > to.maxFrameLength) counters.refusedDrops++

@@ -14,7 +14,9 @@ const featureOf = {
  * @param taken what the other side's device takes from its driver
  */
 export function unbridgeable(taken: NetOffloads): string[] {
-  return Object.entries(featureOf).flatMap(([offload, feature]) => (taken[offload as keyof typeof featureOf] ? [] : [feature]))
+  return Object.entries(featureOf).flatMap(([offload, feature]) =>
+    taken[offload as keyof typeof featureOf] ? [] : [feature],
+  )
 }
 
 /** Whether everything that `from` may deliver, `to` can send on. */

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { NetDriver, type NetOptions } from '@virtio-ts/driver-net'
-import { isVirtioError, type VirtioError } from '@virtio-ts/spec'
+import { type FaultReport, NetDriver, type NetOptions, type NetSettings } from '@virtio-ts/driver-net'
+import type { VirtioError } from '@virtio-ts/spec'
 import { codeOf } from '../command-line/exit-code-of.ts'
 import { isLevel, type PortDescription } from '../control/observable.ts'
 import { describePort } from './describe-port.ts'
@@ -19,12 +19,16 @@ export type PortEvent =
 
 /** What is on the other side of the driver: it is connected to each driver that is opened, and disconnected when that fails. */
 export interface PortUser {
-  /** What the driver is to be opened with; asked each time. */
-  driverOptions(): NetOptions
+  /** What the driver is to be opened with; asked each time. @param handsOver queues may be given to other threads */
+  driverOptions(handsOver: boolean): NetOptions
   /** Lets frames pass. What it throws closes the driver. */
   connect(driver: NetDriver): void | Promise<void>
-  /** No frame is to be taken from this driver or given to it any more. The device's link counts as down. */
-  disconnect(): void
+  /**
+   * No frame is to be taken from this driver or given to it any more; resolves when nobody uses its memory. The device's link counts as
+   * down.
+   * @param reason the device has failed: frames in the rings are not waited for
+   */
+  disconnect(reason?: FaultReport): void | Promise<void>
   /** Takes no more frames to send, for good: what is in the ring leaves. */
   stopTransmit(): void
   event(event: PortEvent): void
@@ -38,6 +42,8 @@ export class DevicePort {
   readonly #device: OpenedDevice
   readonly #user: PortUser
   #driver!: NetDriver
+  /** What happens to this driver is expected, or known already. */
+  #suspended: NetDriver | undefined
   #state: PortDescription['state'] = 'running'
   /** Counters of the drivers before this one. */
   #past: Record<string, number> = {}
@@ -100,8 +106,9 @@ export class DevicePort {
     const before = this.#recovery
     this.#recovery = before.then(async () => {
       if (this.#stopping || this.#state !== 'running') return
-      this.#suspend()
-      await this.#bringUp(new VirtioError(reason, 'the device was to be opened again'))
+      await this.#suspend()
+      this.#attempts = 0
+      await this.#bringUp(reason, new Error(`${this.#locator} was to be opened again`))
     })
     return this.#recovery
   }
@@ -111,12 +118,14 @@ export class DevicePort {
     return this.#recovery
   }
 
-  async #openDriver(wait: boolean, signal: AbortSignal): Promise<void> {
+  async #openDriver(wait: boolean, signal: AbortSignal, settings?: NetSettings): Promise<void> {
     const transport = await this.#device.attach({ wait, signal })
-    const driver = await NetDriver.open(transport, this.#user.driverOptions())
+    const options = this.#user.driverOptions(this.#device.handsOverQueues)
+    const driver = await NetDriver.open(transport, { ...options, ...(settings ? { settings } : {}) })
     try {
       await this.#user.connect(driver)
     } catch (error) {
+      await this.#user.disconnect()
       await driver.close()
       throw error
     }
@@ -124,50 +133,51 @@ export class DevicePort {
     this.#runningSince = performance.now()
     // Last: a fault that came meanwhile is told now, to a port that is complete.
     driver.on('fault', (reason) => {
-      this.#recovery = this.#recover(reason)
+      if (driver !== this.#suspended) this.#recovery = this.#recover(reason)
     })
   }
 
   async #recover(reason: VirtioError): Promise<void> {
     if (this.#stopping) return
-    this.#suspend()
     this.#tellFault(reason)
+    await this.#suspend(reason)
     if (reason.code === 'device.gone' && !this.#device.reconnects) return this.#end(reason)
     if (performance.now() - this.#runningSince > calmMilliseconds) this.#attempts = 0
-    await this.#bringUp(reason)
+    await this.#bringUp(reason.code, reason)
   }
 
-  async #bringUp(reason: VirtioError): Promise<void> {
+  async #bringUp(reason: string, failure: Error): Promise<void> {
     // Where its reset was not confirmed, the memory is set aside by now; the next initialisation resets it again.
     await this.#driver.close().catch(() => {})
-    let last: Error = reason
+    let last = failure
     while (this.#device.reconnects || this.#attempts < recoveryPauses.length) {
       const pause = recoveryPauses[Math.min(this.#attempts++, recoveryPauses.length - 1)]
       await sleep(pause, undefined, { signal: this.#stopSignal.signal }).catch(() => {})
       if (this.#stopping) return
       try {
         await this.#openNext()
-        return this.#user.event({ event: 'reset', reason: reason.code })
+        return this.#user.event({ event: 'reset', reason })
       } catch (error) {
         if (this.#stopping) return
-        const failure = error instanceof Error ? error : new Error(String(error))
+        const next = error instanceof Error ? error : new Error(String(error))
         // One that fails in the same way again and again says so once.
-        if (this.#device.reconnects && failure.message !== last.message) this.#tellFault(failure)
-        last = failure
-        if (isVirtioError(failure) && failure.code === 'device.gone' && !this.#device.reconnects) break
+        if (this.#device.reconnects && next.message !== last.message) this.#tellFault(next)
+        last = next
+        if (codeOf(next) === 'device.gone' && !this.#device.reconnects) break
       }
     }
     this.#end(last)
   }
 
-  #suspend(): void {
+  async #suspend(reason?: FaultReport): Promise<void> {
     this.#state = 'recovering'
-    this.#user.disconnect()
+    this.#suspended = this.#driver
+    await this.#user.disconnect(reason)
   }
 
   async #openNext(): Promise<void> {
     const past = this.#sum()
-    await this.#openDriver(this.#device.reconnects, this.#stopSignal.signal)
+    await this.#openDriver(this.#device.reconnects, this.#stopSignal.signal, settingsOf(this.#driver))
     this.#past = past
     this.#resets++
     this.#state = 'running'
@@ -190,10 +200,16 @@ export class DevicePort {
     try {
       this.#user.stopTransmit()
       await this.#driver.drain(drainMilliseconds)
-      this.#user.disconnect()
+      await this.#user.disconnect()
       await this.#driver.close()
     } finally {
       await this.#device.release()
     }
   }
+}
+
+/** What the next driver is to tell the device: all this one has, and its address where the device has none of its own. */
+function settingsOf(driver: NetDriver): NetSettings {
+  const { queuePairs: _, ...settings } = driver.settings()
+  return driver.features.has('MAC') ? settings : { ...settings, mac: driver.mac }
 }

@@ -20,17 +20,29 @@ export class FromDevice {
   readonly #frames: FrameTap
   readonly #base: number
   readonly #headAddress: number
+  readonly #queue: number
   readonly #sink = (packet: ReceivedPacket): void => this.#write(packet)
   #vector: IoVector | undefined
 
-  /** @param head what the driver was opened with: checked bytes, at an address that stays */
-  constructor(pair: PacketPair, tap: TapQueue, counters: SessionCounters, frames: FrameTap, head: Uint8Array) {
+  /**
+   * @param head what the driver was opened with: checked bytes, at an address that stays
+   * @param queue the pair's index, for captures
+   */
+  constructor(
+    pair: PacketPair,
+    tap: TapQueue,
+    counters: SessionCounters,
+    frames: FrameTap,
+    head: Uint8Array,
+    queue: number,
+  ) {
     this.#pair = pair
     this.#tap = tap
     this.#counters = counters
     this.#frames = frames
     this.#base = addressOf(pair.bytes)
     this.#headAddress = addressOf(head)
+    this.#queue = queue
   }
 
   /** @returns true when there may be more at once */
@@ -39,7 +51,7 @@ export class FromDevice {
   }
 
   #write(packet: ReceivedPacket): void {
-    if (this.#frames.active) this.#frames.received(packet, this.#pair.bytes)
+    if (this.#frames.active) this.#frames.received(packet, this.#pair.bytes, this.#queue)
     this.#vector ??= new IoVector(packet.segmentOffsets.length + 1)
     const vector = this.#vector
     vector.clear()

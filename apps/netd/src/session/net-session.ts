@@ -1,19 +1,15 @@
-import { type NetDriver, type NetOptions, RECEIVED_HEAD_LENGTH } from '@virtio-ts/driver-net'
-import { Tap, type TapQueue } from '@virtio-ts/tap'
-import type { PacketTap } from '../capture/packet-tap.ts'
+import type { FaultReport, NetDriver, NetOptions } from '@virtio-ts/driver-net'
+import { Tap } from '@virtio-ts/tap'
 import type { SessionDescription } from '../control/observable.ts'
 import { formatMac, parseMac } from '../packets/ethernet-frame.ts'
 import { announce } from './announce.ts'
 import { DevicePort, type PortUser } from './device-port.ts'
-import { FrameTap } from './frame-tap.ts'
-import { FromDevice } from './from-device.ts'
+import { type FrameListener, FrameTap } from './frame-tap.ts'
 import type { HostedSession } from './hosted-session.ts'
 import type { OpenedDevice } from './opened-device.ts'
-import { SessionCounters } from './session-counters.ts'
 import type { SessionEvent } from './session-event.ts'
-import { TapLoop } from './tap-loop.ts'
 import { largestFrame, offloadNames, tapOffloads } from './tap-offloads.ts'
-import { ToDevice } from './to-device.ts'
+import { TapPairs } from './tap-pairs.ts'
 
 export interface SessionOptions {
   /** How the device was named; for people. */
@@ -25,6 +21,8 @@ export interface SessionOptions {
   readonly mtu?: number
   readonly withoutFeatures: readonly string[]
   readonly poll: boolean
+  /** Pairs of queues wanted. @defaultValue 1 */
+  readonly queues?: number
 }
 
 /** One device given to the OS as one TAP interface, until stopped or until either of them is gone. */
@@ -32,14 +30,12 @@ export class NetSession implements HostedSession, PortUser {
   readonly #options: SessionOptions
   readonly #tap: Tap
   readonly #onEvent: (event: SessionEvent) => void
-  readonly #counters = new SessionCounters()
-  readonly #frames = new FrameTap()
-  // An ArrayBuffer of its own: a small typed array may live on the heap, where the collector moves it.
-  readonly #head = new Uint8Array(new ArrayBuffer(RECEIVED_HEAD_LENGTH))
+  readonly #frames: FrameTap = new FrameTap((active) => this.#pairs.capture(active))
+  readonly #pairs: TapPairs
   #port!: DevicePort
-  #loop: TapLoop | undefined
-  /** The last driver's address where the device has none of its own: the next driver keeps it. */
-  #ownMac: Uint8Array | undefined
+  /** Further pairs have threads of their own. */
+  #threads = false
+  #fewerTold = 0
   #connections = 0
   #stopping: Promise<void> | undefined
   #end!: (reason: Error) => void
@@ -51,7 +47,14 @@ export class NetSession implements HostedSession, PortUser {
     this.#options = options
     this.#tap = tap
     this.#onEvent = onEvent
-    if (options.mac !== undefined) this.#ownMac = parseMac(options.mac)
+    this.#pairs = new TapPairs({
+      tap,
+      frames: this.#frames,
+      polled: options.poll,
+      onCrash: (error) => {
+        throw error
+      },
+    })
   }
 
   /**
@@ -65,7 +68,7 @@ export class NetSession implements HostedSession, PortUser {
     onEvent: (event: SessionEvent) => void,
     signal: AbortSignal = new AbortController().signal,
   ): Promise<NetSession> {
-    const tap = Tap.open({ name: options.tap })
+    const tap = Tap.open({ name: options.tap, queues: options.queues ?? 1 })
     let device: OpenedDevice | undefined
     try {
       device = await openDevice()
@@ -92,13 +95,17 @@ export class NetSession implements HostedSession, PortUser {
   }
 
   stats(): Record<string, number> {
-    const counters: Record<string, number> = {}
-    this.#counters.addTo(counters)
-    return { ...counters, ...this.#port.stats() }
+    const stats = this.#port.stats()
+    this.#pairs.addStats(stats)
+    return stats
   }
 
-  attachCapture(sink: PacketTap): () => void {
-    return this.#frames.attach(sink)
+  refresh(): Promise<void> {
+    return this.#pairs.refresh()
+  }
+
+  attachCapture(listener: FrameListener): () => void {
+    return this.#frames.attach(listener)
   }
 
   /** Stops taking frames, lets those in the ring leave (2 s at most), resets the device, takes the TAP down. Idempotent. */
@@ -107,13 +114,16 @@ export class NetSession implements HostedSession, PortUser {
     return this.#stopping
   }
 
-  driverOptions(): NetOptions {
-    const { mtu, poll, withoutFeatures } = this.#options
+  driverOptions(handsOver: boolean): NetOptions {
+    const { mac, mtu, poll, queues = 1, withoutFeatures } = this.#options
+    this.#threads = handsOver && queues > 1
     return {
       withoutFeatures,
       interrupts: poll ? 'none' : 'auto',
-      head: this.#head,
-      ...(this.#ownMac === undefined ? {} : { mac: this.#ownMac }),
+      head: (pair) => this.#pairs.head(pair),
+      queuePairs: queues,
+      ...(this.#threads ? { transferPairs: 'others' } : {}),
+      ...(mac === undefined ? {} : { mac: parseMac(mac) }),
       ...(mtu === undefined ? {} : { mtu }),
     }
   }
@@ -123,21 +133,26 @@ export class NetSession implements HostedSession, PortUser {
     this.#tap.setOffloads(offloads)
     this.#setAddresses(driver)
     this.#tap.setCarrier(driver.link.up)
-    const queue = this.#tap.queues[0] as TapQueue
-    const fromDevice = new FromDevice(driver, queue, this.#counters, this.#frames, this.#head)
-    const toDevice = new ToDevice(driver, queue, this.#counters, this.#frames, largestFrame(offloads, driver.mtu))
-    this.#loop = new TapLoop(driver, queue, fromDevice, toDevice, this.#options.poll)
+    const { wanted, device, inUse } = driver.describe().queuePairs
+    this.#pairs.start(driver, { largest: largestFrame(offloads, driver.mtu), count: inUse, threads: this.#threads })
+    if (inUse < wanted && inUse !== this.#fewerTold) {
+      this.#fewerTold = inUse
+      const why = device > 1 ? `has ${device}` : 'does without several (no MQ)'
+      this.#onEvent({
+        event: 'notice',
+        message: `${wanted} pairs of queues were asked for, the device ${why}: going on with ${inUse}`,
+      })
+    }
     this.#listen(driver)
-    this.#loop.start()
   }
 
-  disconnect(): void {
-    this.#loop?.stop()
+  async disconnect(reason?: FaultReport): Promise<void> {
     this.#setTap(() => this.#tap.setCarrier(false))
+    await this.#pairs.stop(reason)
   }
 
   stopTransmit(): void {
-    this.#loop?.stopTransmit()
+    this.#pairs.stopTransmit()
   }
 
   event(event: SessionEvent): void {
@@ -147,7 +162,6 @@ export class NetSession implements HostedSession, PortUser {
   /** What its administrator has changed on a running interface stays, as far as the device allows. */
   #setAddresses(driver: NetDriver): void {
     const mac = driver.mac
-    if (!driver.features.has('MAC')) this.#ownMac = mac
     if (this.#connections++ === 0) {
       this.#tap.setMtu(driver.mtu)
       this.#tap.setMac(mac)
@@ -200,7 +214,7 @@ export class NetSession implements HostedSession, PortUser {
   }
 
   #fail(reason: Error): void {
-    this.#loop?.stop()
+    void this.#pairs.stop()
     this.#end(reason)
   }
 }

@@ -13,6 +13,8 @@ export interface OpenedDevice {
   readonly identity: DeviceIdentity
   /** True where a device that is gone can come back: a back-end that is started again. */
   readonly reconnects: boolean
+  /** Whether queues of its transport can be given to other threads. */
+  readonly handsOverQueues: boolean
   /** A transport to the device: once for each time its driver is opened. */
   attach(options: AttachOptions): Promise<Transport>
   release(): Promise<void>

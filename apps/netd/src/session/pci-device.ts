@@ -11,6 +11,8 @@ export function pciDevice(fn: PciFunction): Omit<OpenedDevice, 'release'> {
   return {
     identity: { function: { bus, address, vendor: fn.configRead16(0), device: fn.configRead16(2) } },
     reconnects: false,
+    // Notifications are register accesses, and on the bench those are messages on one socket.
+    handsOverQueues: false,
     attach: () => VirtioPciDriver.attach(fn),
   }
 }

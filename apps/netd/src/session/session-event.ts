@@ -40,7 +40,9 @@ function plainText(event: SessionEvent): string {
   switch (event.event) {
     case 'ready':
       if ('ports' in event) {
-        const ports = event.ports.map(({ device, transport, vectors }) => `${device} (${transport}, ${vectors} vectors)`)
+        const ports = event.ports.map(
+          ({ device, transport, vectors }) => `${device} (${transport}, ${vectors} vectors)`,
+        )
         return `${event.name} forwards between ${ports.join(' and ')}`
       }
       return `${event.device} is now ${event.tap} (${event.mac}, ${event.transport}, ${event.vectors} vectors): ${event.features.join(' ')}`

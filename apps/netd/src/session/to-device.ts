@@ -19,14 +19,27 @@ export class ToDevice {
   readonly #base: number
   readonly #vector = new IoVector(1)
   readonly #largest: number
+  readonly #queue: number
 
-  constructor(pair: PacketPair, tap: TapQueue, counters: SessionCounters, frames: FrameTap, largest: number) {
+  /**
+   * @param largest bytes of the largest frame the TAP hands over
+   * @param queue the pair's index, for captures
+   */
+  constructor(
+    pair: PacketPair,
+    tap: TapQueue,
+    counters: SessionCounters,
+    frames: FrameTap,
+    largest: number,
+    queue: number,
+  ) {
     this.#pair = pair
     this.#tap = tap
     this.#counters = counters
     this.#frames = frames
     this.#largest = Math.min(largest, pair.maxFrameLength)
     this.#base = addressOf(pair.bytes)
+    this.#queue = queue
   }
 
   /** @returns `more` when the budget ran out, `full` when the ring has no room, `idle` when the TAP is empty */
@@ -56,7 +69,7 @@ export class ToDevice {
       return false
     }
     const length = got - headerLength
-    if (this.#frames.active) this.#frames.transmitted(bytes, header, frame, length)
+    if (this.#frames.active) this.#frames.transmitted(bytes, header, frame, length, this.#queue)
     if (this.#pair.commit(slot, length, bytes, header)) {
       this.#counters.fromTap(length)
     } else this.#counters.fromTapDropped()

@@ -1,13 +1,13 @@
 import type { SessionDescription } from '../control/observable.ts'
+import type { BridgeOptions } from '../session/bridge-session.ts'
 import type { SessionEvent } from '../session/session-event.ts'
 import type { SessionOptions } from '../session/net-session.ts'
 import type { PortableError } from './portable-error.ts'
 
 /** What the data plane's thread is started with. Locators travel as text. */
-export interface SessionRequest {
-  readonly kind: 'tap'
-  readonly options: SessionOptions
-}
+export type SessionRequest =
+  | { readonly kind: 'tap'; readonly options: SessionOptions }
+  | { readonly kind: 'bridge'; readonly options: BridgeOptions }
 
 /** To the data plane. */
 export type DataPlaneOrder =

@@ -1,8 +1,11 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { parseLocator, supportedLocator } from '../locator.ts'
+import { BridgeSession } from '../session/bridge-session.ts'
 import type { HostedSession } from '../session/hosted-session.ts'
 import { NetSession } from '../session/net-session.ts'
 import { openDevice } from '../session/open-device.ts'
+import type { VhostUserNet } from '../session/open-vhost-user.ts'
+import type { OpenedDevice } from '../session/opened-device.ts'
 import type { SessionEvent } from '../session/session-event.ts'
 import type { DataPlaneOrder, DataPlaneReport, SessionRequest } from './data-plane-messages.ts'
 import { FrameSender } from './frame-sender.ts'
@@ -23,14 +26,21 @@ function report(message: DataPlaneReport, transfer: readonly ArrayBuffer[] = [])
   port.postMessage(message, [...transfer])
 }
 
-function openSession({ options }: SessionRequest): Promise<HostedSession> {
-  const locator = supportedLocator(parseLocator(options.locator))
+function openSession(request: SessionRequest): Promise<HostedSession> {
   const onEvent = (event: SessionEvent): void => report({ report: 'event', event })
-  return NetSession.open(options, () => openDevice(locator, stop.signal), onEvent, stop.signal)
+  const open = (locator: string, net: VhostUserNet = {}): Promise<OpenedDevice> =>
+    openDevice(supportedLocator(parseLocator(locator)), net, stop.signal)
+  if (request.kind === 'bridge') {
+    const { options } = request
+    return BridgeSession.open(options, (index) => open(options.locators[index]), onEvent, stop.signal)
+  }
+  const { options } = request
+  return NetSession.open(options, () => open(options.locator, options), onEvent, stop.signal)
 }
 
-function answer(session: HostedSession, id: number, about: 'describe' | 'stats'): void {
+async function answer(session: HostedSession, id: number, about: 'describe' | 'stats'): Promise<void> {
   try {
+    if (about === 'stats') await session.refresh()
     report({ report: 'answer', id, result: about === 'describe' ? session.describe() : session.stats() })
   } catch (error) {
     report({ report: 'refusal', id, error: portableError(error) })
@@ -41,7 +51,10 @@ function serve(session: HostedSession): void {
   const sender = new FrameSender((batch, dropped) => report({ report: 'frames', batch, dropped }, [batch.buffer]))
   let detach: (() => void) | undefined
   port.on('message', (order: DataPlaneOrder) => {
-    if (order.order === 'ask') answer(session, order.id, order.about)
+    if (order.order === 'ask') {
+      sender.flush()
+      void answer(session, order.id, order.about)
+    }
     if (order.order === 'frames-taken') sender.taken(order.bytes)
     if (order.order === 'capture') {
       detach?.()
