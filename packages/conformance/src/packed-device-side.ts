@@ -104,8 +104,7 @@ export class PackedDeviceSide implements DeviceSide {
   }
 
   #addressOf(bytes: Uint8Array): number {
-    const { block } = this.#memory
-    return block.deviceAddress + bytes.byteOffset - block.bytes.byteOffset
+    return this.#memory.addressOf(bytes)
   }
 
   #throwViolations(): void {

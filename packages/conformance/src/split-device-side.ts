@@ -107,8 +107,7 @@ export class SplitDeviceSide implements DeviceSide {
   }
 
   #addressOf(bytes: Uint8Array): number {
-    const { block } = this.#memory
-    return block.deviceAddress + bytes.byteOffset - block.bytes.byteOffset
+    return this.#memory.addressOf(bytes)
   }
 
   #throwViolations(): void {

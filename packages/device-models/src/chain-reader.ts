@@ -17,8 +17,8 @@ export class BrokenChain extends Error {
 
 export interface ChainReaderOptions {
   readonly memory: DeviceMemory
-  /** Offset of the descriptor table in the memory's block. */
-  readonly table: number
+  /** The descriptor table. */
+  readonly table: Uint8Array
   /** Queue size. */
   readonly size: number
   readonly indirect: boolean
@@ -30,6 +30,7 @@ export interface ChainReaderOptions {
 export class ChainReader {
   readonly #options: ChainReaderOptions
   readonly #buffer: readonly string[]
+  readonly #table: DataView
   /** 1 for each descriptor of a buffer that is out with the device. */
   readonly #inUse: Uint8Array
   /** The descriptor table as it was when each of these was read. */
@@ -38,6 +39,7 @@ export class ChainReader {
   constructor(options: ChainReaderOptions) {
     this.#options = options
     this.#buffer = [options.where, 'buffer']
+    this.#table = viewOf(options.table)
     this.#inUse = new Uint8Array(options.size)
     this.#seen = new Uint8Array(options.size * DESCRIPTOR_SIZE)
   }
@@ -45,11 +47,11 @@ export class ChainReader {
   /** @throws BrokenChain when the chain leads nowhere */
   read(head: number): DescriptorChain {
     const { memory, size, where } = this.#options
-    const { view, violations } = memory
+    const { violations } = memory
     const readable: Uint8Array[] = []
     const writable: Uint8Array[] = []
     const descriptors: number[] = []
-    let table = this.#options.table
+    let table = this.#table
     let entries = size
     let index = head
     let length = 0
@@ -60,12 +62,12 @@ export class ChainReader {
       if (count > Math.max(size, entries))
         throw new BrokenChain(Rules.DESCRIPTOR_TABLE, `${where}the chain from ${head} does not end`)
       if (count === size + 1) violations.record(Rules.INDIRECT, `${where}a chain is longer than the queue size ${size}`)
-      const inTable = table === this.#options.table
+      const inTable = table === this.#table
       if (inTable) this.#claim(index, descriptors)
-      const at = table + index * DESCRIPTOR_SIZE
-      const address = view.getUint32(at, true) + view.getUint32(at + 4, true) * HIGH_WORD
-      const elementLength = view.getUint32(at + 8, true)
-      const flags = view.getUint16(at + 12, true)
+      const at = index * DESCRIPTOR_SIZE
+      const address = table.getUint32(at, true) + table.getUint32(at + 4, true) * HIGH_WORD
+      const elementLength = table.getUint32(at + 8, true)
+      const flags = table.getUint16(at + 12, true)
       if ((flags & DESC_F_INDIRECT) !== 0) {
         table = this.#indirectTable(inTable, flags, address, elementLength)
         entries = elementLength / DESCRIPTOR_SIZE
@@ -75,16 +77,16 @@ export class ChainReader {
       }
       length += elementLength
       if (elementLength === 0) violations.record(Rules.PLACING_BUFFERS, `${where}a descriptor of length zero`)
-      const bytes = memory.bytes(address, elementLength, this.#buffer)
-      if (!bytes) throw new BrokenChain(Rules.PLACING_BUFFERS, `${where}a buffer cannot be reached`)
-      if ((flags & DESC_F_WRITE) !== 0) writable.push(bytes)
+      const parts = memory.parts(address, elementLength, this.#buffer)
+      if (!parts) throw new BrokenChain(Rules.PLACING_BUFFERS, `${where}a buffer cannot be reached`)
+      if ((flags & DESC_F_WRITE) !== 0) writable.push(...parts)
       else {
         if (writable.length > 0)
           violations.record(Rules.FRAMING, `${where}a device-readable descriptor follows a device-writable one`)
-        readable.push(bytes)
+        readable.push(...parts)
       }
       if ((flags & DESC_F_NEXT) === 0) break
-      index = view.getUint16(at + 14, true)
+      index = table.getUint16(at + 14, true)
     }
     if (length > HIGH_WORD)
       violations.record(Rules.DESCRIPTOR_TABLE, `${where}a chain of ${length} bytes is longer than 2^32`)
@@ -109,8 +111,7 @@ export class ChainReader {
   }
 
   #descriptor(index: number): Uint8Array {
-    const at = this.#options.table + index * DESCRIPTOR_SIZE
-    return this.#options.memory.block.bytes.subarray(at, at + DESCRIPTOR_SIZE)
+    return this.#options.table.subarray(index * DESCRIPTOR_SIZE, (index + 1) * DESCRIPTOR_SIZE)
   }
 
   #claim(index: number, descriptors: number[]): void {
@@ -123,7 +124,7 @@ export class ChainReader {
     descriptors.push(index)
   }
 
-  #indirectTable(inTable: boolean, flags: number, address: number, length: number): number {
+  #indirectTable(inTable: boolean, flags: number, address: number, length: number): DataView {
     const { memory, where, indirect } = this.#options
     const broken = (text: string): BrokenChain => new BrokenChain(Rules.INDIRECT, where + text)
     if (!indirect) throw broken('an indirect descriptor without INDIRECT_DESC')
@@ -131,8 +132,12 @@ export class ChainReader {
     if ((flags & DESC_F_NEXT) !== 0) throw broken('a descriptor with both INDIRECT and NEXT')
     if (length === 0 || length % DESCRIPTOR_SIZE !== 0)
       throw broken(`an indirect table of ${length} bytes, no multiple of ${DESCRIPTOR_SIZE}`)
-    const table = memory.offsetOf(address, length, [where, 'indirect table'], Rules.INDIRECT)
-    if (table < 0) throw broken('an indirect table cannot be reached')
-    return table
+    const table = memory.bytes(address, length, [where, 'indirect table'], Rules.INDIRECT)
+    if (!table) throw broken('an indirect table cannot be reached')
+    return viewOf(table)
   }
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

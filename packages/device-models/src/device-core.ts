@@ -18,6 +18,8 @@ export interface DeviceBus {
   readonly reachable: boolean
   used(queue: DeviceQueue): void
   configChanged(): void
+  /** The driver left this queue in a state that the device cannot go on with. */
+  broken?(queue: DeviceQueue): void
   /** The device was reset: vectors and interrupt status go back too. */
   reset(): void
 }
@@ -32,6 +34,8 @@ export interface DeviceCoreOptions {
   readonly bus: DeviceBus
   /** Work on a notification inside it, or on the next turn of the event loop. */
   readonly execution: 'immediate' | 'deferred'
+  /** Buffers taken from a queue before the event loop gets its turn. @defaultValue as many as there are */
+  readonly buffersAtOnce?: number
 }
 
 /** Numbers for tests and the demo. */
@@ -231,8 +235,9 @@ export class DeviceCore implements DeviceHost {
           : DeviceSplitRing.legacyAddresses(queue.legacyPage * 4096, queue.size)),
         eventIndex: hasFeature(accepted, ReservedFeature.EVENT_IDX),
         indirect: hasFeature(accepted, ReservedFeature.INDIRECT_DESC),
+        position: queue.position,
         notify: () => this.#options.bus.used(queue),
-        onBroken: (reason) => this.needsReset(reason),
+        onBroken: (reason) => this.#broken(queue, reason),
         profile: this.profile,
         device: this,
       }
@@ -241,9 +246,14 @@ export class DeviceCore implements DeviceHost {
     } catch (error) {
       if (!(error instanceof RangeError)) throw error
       queue.enabled = false
-      this.needsReset(error.message)
+      this.#broken(queue, error.message)
       return undefined
     }
+  }
+
+  #broken(queue: DeviceQueue, reason: string): void {
+    this.#options.bus.broken?.(queue)
+    this.needsReset(reason)
   }
 
   /** An available buffer notification for this queue. */
@@ -267,14 +277,23 @@ export class DeviceCore implements DeviceHost {
     this.#immediate = undefined
     if (this.#running) return
     this.#running = true
+    const exhausted: number[] = []
     try {
       for (const index of this.#pending) {
         this.#pending.delete(index)
-        if (this.ring(index)) this.model.onNotify(index)
+        const ring = this.ring(index)
+        if (!ring) continue
+        ring.allowance = this.#options.buffersAtOnce ?? Number.POSITIVE_INFINITY
+        this.model.onNotify(index)
+        if (ring.allowance <= 0) exhausted.push(index)
+        ring.allowance = Number.POSITIVE_INFINITY
       }
     } finally {
       this.#running = false
     }
+    if (exhausted.length === 0) return
+    for (const index of exhausted) this.#pending.add(index)
+    this.#immediate ??= setImmediate(() => this.#run())
   }
 
   configChanged(notify: boolean): void {
@@ -300,6 +319,7 @@ export class DeviceCore implements DeviceHost {
   /** The device ends: no work that was put off, no ring to write to. */
   close(): void {
     clearImmediate(this.#immediate)
+    this.#immediate = undefined
     this.#pending.clear()
     for (const queue of this.queues) queue.stop()
   }

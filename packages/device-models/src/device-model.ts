@@ -68,4 +68,9 @@ export interface DeviceModel {
    * @returns whether the device took it, by changing `config` accordingly
    */
   onConfigWrite?(offset: number, bytes: Uint8Array, legacy: boolean): boolean
+  /**
+   * The front-end of a vhost-user back-end tells the MTU of the network behind, before the driver reads it.
+   * @returns whether the device can do with it
+   */
+  onMtu?(mtu: number): boolean
 }

@@ -1,7 +1,7 @@
 import { PackedRing } from '@virtio-ts/spec'
 import { BrokenChain } from './chain-reader.ts'
 import type { DescriptorChain } from './descriptor-chain.ts'
-import type { DeviceRing, DeviceRingOptions, UsedElement } from './device-ring.ts'
+import type { DeviceRing, DeviceRingOptions, RingPosition, UsedElement } from './device-ring.ts'
 import { PackedListReader } from './packed-list-reader.ts'
 import { Rules, type SpecClause } from './rules.ts'
 
@@ -29,6 +29,7 @@ export class DevicePackedRing implements DeviceRing {
   readonly descriptorArea: Uint8Array
   readonly driverArea: Uint8Array
   readonly deviceArea: Uint8Array
+  allowance: number = Number.POSITIVE_INFINITY
   readonly #options: DeviceRingOptions
   readonly #ring: DataView
   readonly #driver: DataView
@@ -61,8 +62,15 @@ export class DevicePackedRing implements DeviceRing {
     this.#driver = viewOf(this.driverArea)
     this.#device = viewOf(this.deviceArea)
     this.#seen = new Uint8Array(this.descriptorArea.length)
-    const ring = memory.offsetOf(options.descriptorArea, 1)
+    const ring = this.#ring
     this.#reader = new PackedListReader({ memory, ring, size, indirect: options.indirect ?? false, where: this.#where })
+    if (options.position !== undefined) {
+      this.#taken = this.#placeAt(options.position.taken)
+      this.#used = this.#placeAt(options.position.used)
+      this.#out = (this.#taken.slot - this.#used.slot + size) % size
+      if (this.#out === 0 && this.#taken.wrap !== this.#used.wrap) this.#out = size
+      return
+    }
     // VIRTIO 1.3 § 2.8.13 "The Virtqueue Descriptor Format": beyond what is available already the ring is zeroed.
     const { slots } = this.#waiting()
     if (this.descriptorArea.subarray(slots * DESCRIPTOR_SIZE).some((byte) => byte !== 0))
@@ -71,6 +79,10 @@ export class DevicePackedRing implements DeviceRing {
 
   get broken(): string | undefined {
     return this.#broken
+  }
+
+  get position(): RingPosition {
+    return { taken: wordOf(this.#taken), used: wordOf(this.#used) }
   }
 
   get available(): number {
@@ -88,6 +100,7 @@ export class DevicePackedRing implements DeviceRing {
   }
 
   take(): DescriptorChain | undefined {
+    if (this.allowance <= 0) return undefined
     if (!this.#usable() || !this.#isWaiting()) return undefined
     const { slot, wrap } = this.#taken
     this.#readDriverEvents()
@@ -96,6 +109,7 @@ export class DevicePackedRing implements DeviceRing {
       for (const index of chain.descriptors) this.#seen.set(this.#descriptor(index), index * DESCRIPTOR_SIZE)
       this.#out += chain.descriptors.length
       this.#taken = this.#ahead(this.#taken, chain.descriptors.length)
+      this.allowance--
       return chain
     } catch (error) {
       if (!(error instanceof BrokenChain)) throw error
@@ -168,7 +182,7 @@ export class DevicePackedRing implements DeviceRing {
     // Behind the newest: a device that waits for more than there is has seen those before it.
     if (this.#options.eventIndex) this.#writeEvents(EVENT_FLAGS_DESC, this.#ahead(this.#taken, this.#waiting().slots))
     else this.#writeEvents(EVENT_FLAGS_ENABLE, START)
-    return this.#usable() && this.#isWaiting()
+    return this.allowance > 0 && this.#usable() && this.#isWaiting()
   }
 
   /** Asks for a notification once the driver makes the descriptor available that is `count` others behind the next one to take. */
@@ -199,8 +213,8 @@ export class DevicePackedRing implements DeviceRing {
     return { flags, place }
   }
 
-  #writeEvents(flags: number, { slot, wrap }: Place): void {
-    this.#device.setUint16(EVENT_OFFSET_AND_WRAP, slot | (wrap === 1 ? EVENT_WRAP : 0), true)
+  #writeEvents(flags: number, place: Place): void {
+    this.#device.setUint16(EVENT_OFFSET_AND_WRAP, wordOf(place), true)
     this.#device.setUint16(EVENT_FLAGS, flags, true)
   }
 
@@ -255,10 +269,17 @@ export class DevicePackedRing implements DeviceRing {
   #usable(): boolean {
     if (this.#stopped || this.#broken !== undefined) return false
     const { memory, descriptorArea, driverArea, deviceArea } = this.#options
-    const there = (address: number): boolean => memory.offsetOf(address, 1, [this.#where, 'ring']) >= 0
+    const there = (address: number): boolean => memory.reaches(address, 1, [this.#where, 'ring'])
     if (there(descriptorArea) && there(driverArea) && there(deviceArea)) return true
     this.#break(Rules.CLEANUP, 'the ring was freed while the device could still reach it')
     return false
+  }
+
+  /** @throws RangeError for a place the ring does not have */
+  #placeAt(word: number): Place {
+    const slot = word & EVENT_OFFSET_MASK
+    if (slot >= this.size) throw new RangeError(`${this.#where}position ${slot} in a ring of ${this.size}`)
+    return { slot, wrap: (word & EVENT_WRAP) === 0 ? 0 : 1 }
   }
 
   #area(what: string, address: number, length: number, alignment: number): Uint8Array {
@@ -282,6 +303,11 @@ export class DevicePackedRing implements DeviceRing {
     this.#broken = text
     this.#options.onBroken?.(this.#where + text)
   }
+}
+
+/** A place in 16 bits, as the event suppression structures and vhost have it. */
+function wordOf({ slot, wrap }: Place): number {
+  return slot | (wrap === 1 ? EVENT_WRAP : 0)
 }
 
 function viewOf(area: Uint8Array): DataView {

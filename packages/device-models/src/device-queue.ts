@@ -1,5 +1,5 @@
 import { VirtioPci } from '@virtio-ts/spec'
-import type { DeviceRing } from './device-ring.ts'
+import type { DeviceRing, RingPosition } from './device-ring.ts'
 
 /** One virtqueue's registers, as the driver has set them. */
 export class DeviceQueue {
@@ -17,6 +17,8 @@ export class DeviceQueue {
   /** Reads as 1 in queue_reset until the reset is done. */
   resetting = false
   ring: DeviceRing | undefined
+  /** Where a ring that was in use before goes on; undefined for a new one. */
+  position: RingPosition | undefined
 
   constructor(index: number, maximum: number) {
     this.index = index
@@ -33,6 +35,7 @@ export class DeviceQueue {
     this.deviceArea = 0
     this.legacyPage = 0
     this.resetting = false
+    this.position = undefined
     this.stop()
   }
 

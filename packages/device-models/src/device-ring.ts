@@ -17,6 +17,17 @@ export interface RingAddresses {
   readonly deviceArea: number
 }
 
+/**
+ * How far a device is, as 16-bit words: for a split ring free-running indexes into the available and the used ring, for a packed ring
+ * descriptors, each with its wrap counter in bit 15.
+ */
+export interface RingPosition {
+  /** The next buffer it takes. */
+  readonly taken: number
+  /** The next one it uses. */
+  readonly used: number
+}
+
 /** What the device half of a ring of either format needs to know. */
 export interface DeviceRingOptions extends RingAddresses {
   readonly memory: DeviceMemory
@@ -26,6 +37,11 @@ export interface DeviceRingOptions extends RingAddresses {
   readonly queue?: number
   readonly eventIndex?: boolean
   readonly indirect?: boolean
+  /**
+   * Where to go on in a ring that was in use before. With buffers between used and taken the device has them no more: they are lost.
+   * @defaultValue the beginning, in a ring that must be as a driver leaves it: zeroed
+   */
+  readonly position?: RingPosition | undefined
   /** Sends a used buffer notification. */
   readonly notify?: () => void
   /** Called once when the driver left the ring in a state that the device cannot go on with. */
@@ -44,8 +60,14 @@ export interface DeviceRing {
   readonly deviceArea: Uint8Array
   /** Why the device gave this queue up, if it did. */
   readonly broken: string | undefined
+  readonly position: RingPosition
   /** Buffers made available and not yet taken; 0 for a ring that is broken or stopped. */
   readonly available: number
+  /**
+   * How many buffers may be taken from now on, for a device whose driver is another process: one that never stops adding buffers must
+   * not keep the device in a loop. Without allowance `take` finds nothing and `requestNotifications` has nothing waiting.
+   */
+  allowance: number
   /** Takes the next available buffer; undefined when there is none. */
   take(): DescriptorChain | undefined
   /** Puts back the buffers taken last, the latest first: as if they had never been taken. */

@@ -1,7 +1,7 @@
 import { SplitRing } from '@virtio-ts/spec'
 import { BrokenChain, ChainReader } from './chain-reader.ts'
 import type { DescriptorChain } from './descriptor-chain.ts'
-import type { DeviceRing, DeviceRingOptions, RingAddresses, UsedElement } from './device-ring.ts'
+import type { DeviceRing, DeviceRingOptions, RingAddresses, RingPosition, UsedElement } from './device-ring.ts'
 import { passesEvent } from './event-index.ts'
 import { Rules, type SpecClause } from './rules.ts'
 
@@ -23,6 +23,7 @@ export class DeviceSplitRing implements DeviceRing {
   readonly descriptorArea: Uint8Array
   readonly driverArea: Uint8Array
   readonly deviceArea: Uint8Array
+  allowance: number = Number.POSITIVE_INFINITY
   readonly #options: DeviceSplitRingOptions
   readonly #driver: DataView
   readonly #device: DataView
@@ -52,8 +53,13 @@ export class DeviceSplitRing implements DeviceRing {
     this.#device = new DataView(this.deviceArea.buffer, this.deviceArea.byteOffset, this.deviceArea.byteLength)
     this.#driverWords = wordsOf(this.driverArea)
     this.#deviceWords = wordsOf(this.deviceArea)
-    const table = memory.offsetOf(options.descriptorArea, 1)
+    const table = this.descriptorArea
     this.#reader = new ChainReader({ memory, table, size, indirect: options.indirect ?? false, where: this.#where })
+    if (options.position !== undefined) {
+      this.#takenIndex = options.position.taken
+      this.#usedIndex = options.position.used
+      return
+    }
     // VIRTIO 1.3 § 2.7.10.1 "Driver Requirements: Available Buffer Notification Suppression"
     if (this.#device.getUint16(SplitRing.USED_FLAGS, true) !== 0)
       this.#record(Rules.AVAILABLE_SUPPRESSION, 'flags of the used ring are not 0 when the queue comes into use')
@@ -86,6 +92,10 @@ export class DeviceSplitRing implements DeviceRing {
     return this.#usedIndex
   }
 
+  get position(): RingPosition {
+    return { taken: this.#takenIndex, used: this.#usedIndex }
+  }
+
   get available(): number {
     if (this.#stopped || this.#broken !== undefined || !this.#reachable()) return 0
     const count = (this.#availableIndex() - this.#takenIndex) & 0xffff
@@ -98,6 +108,7 @@ export class DeviceSplitRing implements DeviceRing {
   }
 
   take(): DescriptorChain | undefined {
+    if (this.allowance <= 0) return undefined
     if (this.available === 0) return undefined
     this.#checkFlags()
     const slot = this.#takenIndex & (this.size - 1)
@@ -105,6 +116,7 @@ export class DeviceSplitRing implements DeviceRing {
     try {
       const chain = this.#reader.read(head)
       this.#takenIndex = (this.#takenIndex + 1) & 0xffff
+      this.allowance--
       return chain
     } catch (error) {
       if (!(error instanceof BrokenChain)) throw error
@@ -172,7 +184,7 @@ export class DeviceSplitRing implements DeviceRing {
     if (this.#options.eventIndex)
       store16(this.#device, this.#deviceWords, HEADER + SplitRing.USED_ELEMENT_SIZE * this.size, next)
     else this.#device.setUint16(SplitRing.USED_FLAGS, 0, true)
-    return this.available > 0
+    return this.allowance > 0 && this.available > 0
   }
 
   /** VIRTIO 1.3 § 2.7.7.2 "Device Requirements: Used Buffer Notification Suppression" */
@@ -209,7 +221,7 @@ export class DeviceSplitRing implements DeviceRing {
   /** Whether the ring's own memory is still the device's to use: a driver may free it only after a reset. */
   #reachable(): boolean {
     const { memory, descriptorArea, driverArea, deviceArea } = this.#options
-    const there = (address: number): boolean => memory.offsetOf(address, 1, this.#ring) >= 0
+    const there = (address: number): boolean => memory.reaches(address, 1, this.#ring)
     if (there(descriptorArea) && there(driverArea) && there(deviceArea)) return true
     this.#break(Rules.CLEANUP, 'the ring was freed while the device could still reach it')
     return false

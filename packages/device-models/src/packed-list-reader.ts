@@ -9,8 +9,8 @@ const HIGH_WORD = 2 ** 32
 
 export interface PackedListReaderOptions {
   readonly memory: DeviceMemory
-  /** Offset of the descriptor ring in the memory's block. */
-  readonly ring: number
+  /** The descriptor ring. */
+  readonly ring: DataView
   /** Queue size. */
   readonly size: number
   readonly indirect: boolean
@@ -42,7 +42,7 @@ export class PackedListReader {
   }
 
   flags(slot: number): number {
-    return this.#options.memory.view.getUint16(this.#at(slot) + PackedRing.DESC_FLAGS, true)
+    return this.#options.ring.getUint16(slot * DESCRIPTOR_SIZE + PackedRing.DESC_FLAGS, true)
   }
 
   /**
@@ -51,7 +51,7 @@ export class PackedListReader {
    * @throws BrokenChain when the list leads nowhere
    */
   read(slot: number, wrap: number, most: number): DescriptorChain {
-    const { size, memory, where } = this.#options
+    const { size, memory, ring, where } = this.#options
     const elements: Elements = { readable: [], writable: [] }
     const slots: number[] = []
     let index = slot
@@ -68,7 +68,7 @@ export class PackedListReader {
       slots.push(index)
       const flags = this.flags(index)
       if ((flags & DESC_F_INDIRECT) !== 0) this.#readTable(index, flags, slots.length, elements)
-      else this.#element(this.#at(index), flags, elements)
+      else this.#element(ring, index * DESCRIPTOR_SIZE, flags, elements)
       if ((flags & DESC_F_NEXT) === 0) break
       index++
       if (index === size) {
@@ -76,7 +76,7 @@ export class PackedListReader {
         counter ^= 1
       }
     }
-    const id = memory.view.getUint16(this.#at(slots.at(-1) ?? 0) + PackedRing.DESC_ID, true)
+    const id = ring.getUint16((slots.at(-1) ?? 0) * DESCRIPTOR_SIZE + PackedRing.DESC_ID, true)
     if (this.#held.has(id))
       memory.violations.record(Rules.PACKED_PLACING, `${where}buffer id ${id} was made available twice`)
     this.#held.add(id)
@@ -88,52 +88,49 @@ export class PackedListReader {
     this.#held.delete(chain.head)
   }
 
-  #at(slot: number): number {
-    return this.#options.ring + slot * DESCRIPTOR_SIZE
-  }
-
-  #element(at: number, flags: number, { readable, writable }: Elements): void {
+  #element(table: DataView, at: number, flags: number, { readable, writable }: Elements): void {
     const { memory, where } = this.#options
-    const { view, violations } = memory
-    const address = view.getUint32(at, true) + view.getUint32(at + 4, true) * HIGH_WORD
-    const length = view.getUint32(at + PackedRing.DESC_LENGTH, true)
+    const { violations } = memory
+    const address = table.getUint32(at, true) + table.getUint32(at + 4, true) * HIGH_WORD
+    const length = table.getUint32(at + PackedRing.DESC_LENGTH, true)
     if (length === 0) violations.record(Rules.PACKED_PLACING, `${where}a descriptor of length zero`)
-    const bytes = memory.bytes(address, length, this.#buffer, Rules.PACKED_PLACING)
-    if (!bytes) throw new BrokenChain(Rules.PACKED_PLACING, `${where}a buffer cannot be reached`)
+    const parts = memory.parts(address, length, this.#buffer, Rules.PACKED_PLACING)
+    if (!parts) throw new BrokenChain(Rules.PACKED_PLACING, `${where}a buffer cannot be reached`)
     if ((flags & DESC_F_WRITE) !== 0) {
-      writable.push(bytes)
+      writable.push(...parts)
       return
     }
     if (writable.length > 0)
       violations.record(Rules.PACKED_LISTS, `${where}a device-readable element follows a device-writable one`)
-    readable.push(bytes)
+    readable.push(...parts)
   }
 
   /** VIRTIO 1.3 § 2.8.7 "Indirect Flag: Scatter-Gather Support": the elements are what the table holds, in its order. */
   #readTable(slot: number, flags: number, count: number, elements: Elements): void {
-    const { memory, size, indirect, where } = this.#options
-    const { view, violations } = memory
-    const at = this.#at(slot)
-    const address = view.getUint32(at, true) + view.getUint32(at + 4, true) * HIGH_WORD
-    const length = view.getUint32(at + PackedRing.DESC_LENGTH, true)
+    const { memory, ring, size, indirect, where } = this.#options
+    const { violations } = memory
+    const at = slot * DESCRIPTOR_SIZE
+    const address = ring.getUint32(at, true) + ring.getUint32(at + 4, true) * HIGH_WORD
+    const length = ring.getUint32(at + PackedRing.DESC_LENGTH, true)
     const broken = (text: string, rule: SpecClause = Rules.PACKED_INDIRECT): BrokenChain =>
       new BrokenChain(rule, where + text)
     if (!indirect) throw broken('an indirect descriptor without INDIRECT_DESC')
     if ((flags & DESC_F_NEXT) !== 0 || count > 1) throw broken('an indirect descriptor within a list')
     if (length === 0 || length % DESCRIPTOR_SIZE !== 0)
       throw broken(`an indirect table of ${length} bytes, no multiple of ${DESCRIPTOR_SIZE}`)
-    const table = memory.offsetOf(address, length, [where, 'indirect table'], Rules.PACKED_INDIRECT)
-    if (table < 0) throw broken('an indirect table cannot be reached')
+    const bytes = memory.bytes(address, length, [where, 'indirect table'], Rules.PACKED_INDIRECT)
+    if (!bytes) throw broken('an indirect table cannot be reached')
+    const table = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     if (length / DESCRIPTOR_SIZE > size)
       violations.record(Rules.PACKED_LISTS, `${where}a list is longer than the queue size ${size}`)
-    for (let entry = table; entry < table + length; entry += DESCRIPTOR_SIZE) {
-      const own = view.getUint16(entry + PackedRing.DESC_FLAGS, true)
+    for (let entry = 0; entry < length; entry += DESCRIPTOR_SIZE) {
+      const own = table.getUint16(entry + PackedRing.DESC_FLAGS, true)
       if ((own & ~DESC_F_WRITE) !== 0)
         violations.record(
           Rules.PACKED_INDIRECT,
           `${where}flags ${own} within an indirect table, where only WRITE may stand`,
         )
-      this.#element(entry, own, elements)
+      this.#element(table, entry, own, elements)
     }
   }
 }

@@ -6,12 +6,19 @@ const LIMIT = 256
 export class ViolationLog {
   readonly #list: Violation[] = []
   readonly #known = new Set<string>()
+  #count = 0
 
   get list(): readonly Violation[] {
     return this.#list
   }
 
+  /** How often anything was recorded, known or not. */
+  get count(): number {
+    return this.#count
+  }
+
   record({ section, title }: SpecClause, text: string): void {
+    this.#count++
     const key = `${section} ${text}`
     if (this.#list.length >= LIMIT || this.#known.has(key)) return
     this.#known.add(key)

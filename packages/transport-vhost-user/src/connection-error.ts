@@ -51,10 +51,7 @@ export function refusedError(path: string, request: string, detail: number): Vir
 
 /** What everything on a connection that ended rejects with. */
 export function goneError(path: string, cause: Error): VirtioError {
-  return new VirtioError('device.gone', `the vhost-user back-end at ${path} is gone: ${cause.message}`, {
-    device: path,
-    cause,
-  })
+  return new VirtioError('device.gone', cause.message, { device: path, cause })
 }
 
 function messageOf(cause: unknown): string {

@@ -196,6 +196,13 @@ export class NetModel implements DeviceModel {
     return true
   }
 
+  /** VIRTIO 1.3 § 5.1.4.1 "Device Requirements: Device configuration layout": 68 to 65535. */
+  onMtu(mtu: number): boolean {
+    if (!this.#offers('MTU') || mtu < 68 || mtu > 0xffff) return false
+    this.#state.config.mtu = mtu
+    return true
+  }
+
   #offers(name: keyof typeof NetFeature): boolean {
     return ((this.features >> BigInt(NetFeature[name])) & 1n) === 1n
   }
