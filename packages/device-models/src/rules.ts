@@ -53,6 +53,13 @@ export const Rules = {
   NET_MAC_FILTER: { section: '5.1.6.5.2.2', title: 'Driver Requirements: Setting MAC Address Filtering' },
   NET_VLAN: { section: '5.1.6.5.3', title: 'VLAN Filtering' },
   NET_ANNOUNCE: { section: '5.1.6.5.4.1', title: 'Driver Requirements: Gratuitous Packet Sending' },
+  NET_STEERING: {
+    section: '5.1.6.5.6.1',
+    title: 'Driver Requirements: Automatic receive steering in multiqueue mode',
+  },
+  NET_HASH: { section: '5.1.6.5.6.4', title: 'Hash calculation' },
+  NET_RSS: { section: '5.1.6.5.7.2', title: 'Driver Requirements: Setting RSS parameters' },
+  NET_COALESCING: { section: '5.1.6.5.9.5', title: 'Driver Requirements: Notifications Coalescing' },
   NET_OFFLOADS: { section: '5.1.6.5.8.2', title: 'Driver Requirements: Setting Offloads State' },
   NET_LEGACY_FRAMING: { section: '5.1.6.6', title: 'Legacy Interface: Framing Requirements' },
   ENTROPY: { section: '5.4.6.1', title: 'Driver Requirements: Device Operation' },

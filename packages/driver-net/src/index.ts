@@ -13,11 +13,18 @@ export { NetHeaderFault, type NetHeaderFaultCode, netHeaderFaultNames } from './
 export { HEAD_LENGTH } from './net-limits.ts'
 export type { NetOffloads } from './net-offloads.ts'
 export type { NetOptions } from './net-options.ts'
-export { type AdoptPairOptions, type FaultReport, type NetPairTransfer, NetQueuePair } from './net-queue-pair.ts'
+export {
+  type AdoptPairOptions,
+  type FaultReport,
+  type NetPairTransfer,
+  NetQueuePair,
+  type PairReport,
+} from './net-queue-pair.ts'
 export type { NetSettings } from './net-settings.ts'
 export { type NetDriverFeature, type NetQueue, netSpec } from './net-spec.ts'
 export type { InvalidConfig, LinkState } from './net-state.ts'
 export type { Coalescing, CoalescingSettings, Direction } from './notification-coalescing.ts'
+export { packetHash } from './packet-hash.ts'
 export { RECEIVED_HEAD_LENGTH, type ReceivedPacket } from './received-packet.ts'
 export {
   DEFAULT_HASH_KEY,
@@ -26,4 +33,5 @@ export {
   type RssConfig,
   type RssSetting,
 } from './steering-options.ts'
+export { toeplitz } from './toeplitz.ts'
 export { type NetHeaderPolicy, validateNetHeader } from './validate-net-header.ts'

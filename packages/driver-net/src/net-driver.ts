@@ -6,9 +6,9 @@ import { NetCommands } from './net-commands.ts'
 import { type NetEventListeners, type NetEvents, netEventListeners } from './net-events.ts'
 import type { NetHeaderFields, NetHeaderLength } from './net-header.ts'
 import { checkNetOptions, DEFAULT_CONTROL_TIMEOUT, maskedFeatures, type NetOptions } from './net-options.ts'
-import { DRAIN_TIMEOUT, type FaultReport, NetQueuePair } from './net-queue-pair.ts'
+import { DRAIN_TIMEOUT, type FaultReport, NetQueuePair, type PairReport } from './net-queue-pair.ts'
 import { withSettings } from './net-settings.ts'
-import { makeNetSpec, type NetDriverFeature, type NetQueue, receiveQueueName } from './net-spec.ts'
+import { makeNetSpec, type NetDriverFeature, type NetQueue, receiveQueueName, transmitQueueName } from './net-spec.ts'
 import { findInvalid, invalidConfigError, type LinkState, type NetState, readNetState } from './net-state.ts'
 import type { QueuePairEngine } from './queue-pair-engine.ts'
 import { readHashLimits } from './read-hash-limits.ts'
@@ -76,6 +76,7 @@ export class NetDriver extends NetCommands implements AsyncDisposable {
   readonly #events: NetEventListeners
   readonly #state: StateMonitor
   readonly #attention: DeviceAttention
+  readonly #reports = new Map<number, PairReport>()
   readonly #closed = new AbortController()
   #closing: Promise<void> | undefined
 
@@ -268,12 +269,23 @@ export class NetDriver extends NetCommands implements AsyncDisposable {
     return this.#state.acknowledgeAnnounce(options)
   }
 
+  /** Takes what a pair in another thread has counted by now: `stats()` and `describe()` tell it. */
+  reportPair(pair: number, report: PairReport): void {
+    this.checkPair(pair)
+    this.#reports.set(pair, report)
+    this.#device.reportQueueStats(receiveQueueName(pair), report.receive)
+    this.#device.reportQueueStats(transmitQueueName(pair), report.transmit)
+  }
+
   /**
    * Counters since `open()`, flat, by names that stay: `rx_packets`, `rx_dropped_gso_type`, `tx_full`, `link_changes` ... Those of
-   * packets are sums over the pairs of this thread; each pair has its own `stats()`.
+   * packets are sums over the pairs of this thread, and of others as they reported; each pair has its own `stats()`.
    */
   stats(): Readonly<Record<string, number>> {
-    const stats: Record<string, number> = sumStats([...this.#own])
+    const stats: Record<string, number> = sumStats([
+      ...[...this.#own].map((engine) => engine.stats()),
+      ...[...this.#reports.values()].map(({ stats }) => stats),
+    ])
     this.#state.addStats(stats)
     this.#control?.addStats(stats)
     stats.notified_again = (stats.notified_again ?? 0) + this.#attention.notifiedAgain

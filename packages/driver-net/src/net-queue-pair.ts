@@ -1,4 +1,4 @@
-import { adoptVirtqueue, type QueueFile, type TransferredQueue } from '@virtio-ts/core'
+import { adoptVirtqueue, type QueueFile, type TransferredQueue, type VirtqueueStats } from '@virtio-ts/core'
 import { deviceAddress } from '@virtio-ts/memory'
 import { VirtioError } from '@virtio-ts/spec'
 import type { NetHeaderFields, NetHeaderLength } from './net-header.ts'
@@ -12,6 +12,13 @@ export interface FaultReport {
   readonly code: string
   readonly message: string
   readonly detail?: Readonly<Record<string, string | number>>
+}
+
+/** What a pair has counted: plain data. */
+export interface PairReport {
+  readonly stats: Readonly<Record<string, number>>
+  readonly receive: VirtqueueStats
+  readonly transmit: VirtqueueStats
 }
 
 /**
@@ -228,9 +235,13 @@ export class NetQueuePair {
 
   /** Counters of this pair, by the names of `NetDriver.stats()`. */
   stats(): Readonly<Record<string, number>> {
-    const stats: Record<string, number> = {}
-    this.#engine.addStats(stats)
-    return stats
+    return this.#engine.stats()
+  }
+
+  /** The same and those of its queues, for `NetDriver.reportPair()` in the owner's thread. */
+  report(): PairReport {
+    const { receiveQueue, transmitQueue } = this.#engine
+    return { stats: this.stats(), receive: receiveQueue.stats, transmit: transmitQueue.stats }
   }
 
   /** Why the pair stopped working; undefined while it works, and after `stop()`. */

@@ -116,10 +116,12 @@ export class QueuePairEngine {
     return transmit.inFlight
   }
 
-  addStats(stats: Record<string, number>): void {
+  stats(): Record<string, number> {
+    const stats: Record<string, number> = {}
     this.receive.addStats(stats)
     this.transmit.addStats(stats)
     this.#watchdog.addStats(stats)
     stats.missed_notifications = this.attention.missed
+    return stats
   }
 }

@@ -1,13 +1,14 @@
 import { ChainBuilder, type UsedBatch, usedBatch, type Virtqueue } from '@virtio-ts/core'
 import type { DeviceAddress } from '@virtio-ts/memory'
 import { NetHeader, VirtioError } from '@virtio-ts/spec'
+import { HeaderReader } from './header-reader.ts'
 import { type NetHeaderLength, read16 } from './net-header.ts'
 import { NetHeaderFault, type NetHeaderFaultCode, netHeaderFaultNames } from './net-header-fault.ts'
-import { HEAD_LENGTH } from './net-limits.ts'
+import { ETHERNET_HEADER } from './net-limits.ts'
 import type { PacketMemory } from './packet-memory.ts'
 import type { BufferRow } from './packet-layout.ts'
 import { ReceivedPacket } from './received-packet.ts'
-import { type NetHeaderPolicy, validateFrameLength, validateNetHeader } from './validate-net-header.ts'
+import type { NetHeaderPolicy } from './validate-net-header.ts'
 
 export interface ReceivePathOptions {
   readonly queue: Virtqueue
@@ -27,6 +28,8 @@ export interface ReceivePathOptions {
 }
 
 const BATCH = 64
+/** Where num_buffers is, in words of 32 bits: the upper half of this one. */
+const NUM_BUFFERS_WORD = NetHeader.NUM_BUFFERS >> 2
 /** Buffers go back to the ring when this many have come together, and at the end of each `receive()`. */
 const REPOST = 32
 /** How long the rest of a packet may be outstanding, in milliseconds. Devices hand all of it over at once. */
@@ -37,7 +40,6 @@ const PACKETS = 0
 const BYTES = 1
 const BUFFERS = 2
 const MERGED = 3
-const BAD_HASHES = 4
 
 /**
  * Takes packets from the receive queue and gives their buffers back. Nothing is allocated per packet: cookies are
@@ -49,8 +51,9 @@ export class ReceivePath {
   readonly #queue: Virtqueue
   readonly #bytes: Uint8Array
   readonly #packet: ReceivedPacket
+  readonly #headers: HeaderReader
   readonly #chain = new ChainBuilder(2)
-  readonly #counters = new Float64Array(5)
+  readonly #counters = new Float64Array(4)
   readonly #dropped: Float64Array = new Float64Array(netHeaderFaultNames.length)
 
   /** Used buffers taken from the ring and not looked at yet: from `#next` to `#count`. */
@@ -68,28 +71,49 @@ export class ReceivePath {
   /** When the rest was first waited for. */
   #waitingSince = NOT_WAITING
 
-  readonly #returned: Int32Array
-  #returnedCount = 0
-  /** The packet's header is not all zero. */
-  #headerIsSet = false
+  /** Buffers added to the ring and not made available yet. */
+  #unpublished = 0
   #active = false
   #stopped = false
 
+  // What the loop over packets needs, without going through the options.
+  readonly #words: Uint32Array
+  readonly #offset: number
+  readonly #stride: number
+  readonly #length: number
+  readonly #address: number
+  readonly #headerLength: number
+  /** Longest frame that goes straight through, without a look for VLAN tags; 0 where none does. */
+  readonly #longest: number
+  readonly #mergeable: boolean
+  /** Ordinary packets go straight through: headers lie at multiples of four bytes, in front of their frames. */
+  readonly #straight: boolean
+
   constructor(options: ReceivePathOptions) {
+    const { queue, memory, buffers, headerLength, mergeable, splitHeader, policy, head } = options
+    const { bytes } = memory
     this.#options = options
-    this.#queue = options.queue
-    this.#bytes = options.memory.bytes
-    const count = options.buffers.count
-    this.#packet = new ReceivedPacket(this.#bytes, options.head, count)
-    this.#held = new Int32Array(count)
-    this.#returned = new Int32Array(count)
+    this.#queue = queue
+    this.#bytes = bytes
+    this.#packet = new ReceivedPacket(bytes, head, buffers.count)
+    this.#headers = new HeaderReader({ packet: this.#packet, bytes, headerLength, policy })
+    this.#held = new Int32Array(buffers.count)
+    const aligned = ((bytes.byteOffset | buffers.offset | buffers.stride) & 3) === 0
+    this.#straight = aligned && !splitHeader
+    this.#words = aligned ? new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2) : new Uint32Array(0)
+    this.#offset = buffers.offset
+    this.#stride = buffers.stride
+    this.#length = buffers.length
+    this.#address = memory.deviceAddress + buffers.offset
+    this.#headerLength = headerLength
+    this.#longest = this.#straight ? policy.maxFrame : 0
+    this.#mergeable = mergeable
   }
 
   /** Gives the device every buffer there is. Once, after DRIVER_OK. */
   fill(): void {
-    for (let buffer = 0; buffer < this.#options.buffers.count; buffer++) this.#returned[buffer] = buffer
-    this.#returnedCount = this.#options.buffers.count
-    this.#repost()
+    for (let buffer = 0; buffer < this.#options.buffers.count; buffer++) this.#giveBack(buffer)
+    this.#publish()
   }
 
   /** Nothing is received any more: the queue broke, or its memory is about to go. */
@@ -108,22 +132,67 @@ export class ReceivePath {
     if (this.#stopped) return 0
     if (this.#active) throw new Error('receive() was called from its own sink')
     this.#active = true
+    const packet = this.#packet
+    const headers = this.#headers
+    const queue = this.#queue
+    const words = this.#words
+    const { cookies, written } = this.#batch
+    const { segmentOffsets, segmentLengths } = packet
+    const offset = this.#offset
+    const stride = this.#stride
+    const bufferLength = this.#length
+    const address = this.#address
+    const headerLength = this.#headerLength
+    const longest = this.#longest
+    const mergeable = this.#mergeable
     let packets = 0
+    let handed = 0
+    let bytes = 0
     try {
       while (packets < budget) {
-        if (this.#next === this.#count && !this.#popUsed()) break
-        const buffer = this.#batch.cookies[this.#next]!
-        const written = this.#batch.written[this.#next++]!
-        if (this.#missing === 0) this.#begin(buffer, written)
-        else this.#continue(buffer, written)
-        if (this.#missing > 0) continue
-        packets++
-        this.#finish(sink)
-        if (this.#returnedCount >= REPOST) this.#repost()
+        const next = this.#next
+        if (next === this.#count) {
+          if (this.#popUsed()) continue
+          break
+        }
+        const buffer = cookies[next]!
+        const length = written[next]! - headerLength
+        const at = offset + buffer * stride
+        this.#next = next + 1
+        // The usual case, from one look at two words of the header: a packet in one buffer, complete and checksummed, so that the other
+        // fields mean nothing. Flags and segmentation type are the lower half of the first. Any other packet is looked at anew.
+        if (
+          length >= ETHERNET_HEADER &&
+          length <= longest &&
+          this.#missing === 0 &&
+          (words[at >> 2]! & 0xffff) === 0 &&
+          (!mergeable || words[(at >> 2) + NUM_BUFFERS_WORD]! >>> 16 === 1)
+        ) {
+          if (headers.pending) headers.readOrdinary(at)
+          packet.segmentCount = 1
+          packet.length = segmentLengths[0] = length
+          segmentOffsets[0] = at + headerLength
+          // Before the sink runs: should it throw, the buffer is accounted for. The device gets it no sooner than `#publish()`.
+          queue.addWritable((address + buffer * stride) as DeviceAddress, bufferLength, buffer)
+          this.#unpublished++
+          handed++
+          bytes += length
+          packets++
+          sink(packet)
+        } else {
+          if (this.#missing === 0) this.#begin(buffer, length + headerLength)
+          else this.#continue(buffer, length + headerLength)
+          if (this.#missing > 0) continue
+          packets++
+          this.#finish(sink)
+        }
+        if (this.#unpublished >= REPOST) this.#publish()
       }
       this.checkRest()
     } finally {
-      this.#repost()
+      this.#counters[PACKETS]! += handed
+      this.#counters[BYTES]! += bytes
+      this.#publish()
       this.#active = false
     }
     return packets
@@ -149,7 +218,7 @@ export class ReceivePath {
     stats.rx_bytes = this.#counters[BYTES]!
     stats.rx_buffers = this.#counters[BUFFERS]!
     stats.rx_merged_packets = this.#counters[MERGED]!
-    stats.rx_bad_hashes = this.#counters[BAD_HASHES]!
+    stats.rx_bad_hashes = this.#headers.badHashes
     let dropped = 0
     for (let fault = 1; fault < this.#dropped.length; fault++) {
       dropped += this.#dropped[fault]!
@@ -211,9 +280,9 @@ export class ReceivePath {
   /** Hands the packet to the sink, or drops it; either way its buffers may go back afterwards. */
   #finish(sink: (packet: ReceivedPacket) => void): void {
     const packet = this.#packet
-    if (this.#fault === NetHeaderFault.NONE) this.#fault = this.#validate(packet)
+    if (this.#fault === NetHeaderFault.NONE) this.#fault = this.#headers.validate()
     // Before the sink runs: should it throw, the buffers are accounted for.
-    for (let i = 0; i < this.#heldCount; i++) this.#returned[this.#returnedCount++] = this.#held[i]!
+    for (let i = 0; i < this.#heldCount; i++) this.#giveBack(this.#held[i]!)
     const merged = this.#heldCount > 1
     this.#heldCount = 0
     if (this.#fault !== NetHeaderFault.NONE) {
@@ -224,59 +293,6 @@ export class ReceivePath {
     this.#counters[BYTES]! += packet.length
     if (merged) this.#counters[MERGED]!++
     sink(packet)
-  }
-
-  #validate(packet: ReceivedPacket): NetHeaderFaultCode {
-    const bytes = this.#bytes
-    const { policy, headerLength } = this.#options
-    const { fields, head } = packet
-    const first = packet.segmentOffsets[0]!
-    const header = first - headerLength
-    packet.headLength = 0
-    if ((bytes[header + NetHeader.FLAGS]! | bytes[header + NetHeader.GSO_TYPE]!) === 0) {
-      // The usual case, complete and checksummed: the other fields mean nothing.
-      if (this.#headerIsSet) this.#clearHeader(packet)
-      if (headerLength === NetHeader.LENGTH_HASH_REPORT) this.#readHash(packet, header)
-      return validateFrameLength(bytes, first, packet.segmentLengths[0]!, packet.length, policy.maxFrame)
-    }
-    // Into private memory, each byte read once; only that copy counts from here on, whatever was there a moment ago.
-    fields.read(bytes, header)
-    if (headerLength === NetHeader.LENGTH_HASH_REPORT) this.#readHash(packet, header)
-    const segmented = (fields.gsoType & ~NetHeader.GSO_ECN) !== NetHeader.GSO_NONE
-    if (segmented) packet.headLength = this.#copyHead(packet)
-    // Of a packet that is not to be segmented nothing but its length and VLAN tags are looked at.
-    const fault = segmented
-      ? validateNetHeader(fields, head, NetHeader.LENGTH, packet.headLength, packet.length, policy)
-      : validateNetHeader(fields, bytes, first, packet.segmentLengths[0]!, packet.length, policy)
-    fields.write(head, 0)
-    this.#headerIsSet = true
-    return fault
-  }
-
-  /** A hash nobody knows is none, and costs no packet. */
-  #readHash(packet: ReceivedPacket, header: number): void {
-    if (!packet.fields.readHash(this.#bytes, header)) this.#counters[BAD_HASHES]!++
-  }
-
-  #clearHeader(packet: ReceivedPacket): void {
-    packet.fields.clear()
-    packet.fields.write(packet.head, 0)
-    this.#headerIsSet = false
-  }
-
-  /** Takes a private copy of the frame's first bytes, by bytes: a view of them would be an object per packet. */
-  #copyHead(packet: ReceivedPacket): number {
-    const bytes = this.#bytes
-    const { head, segmentOffsets, segmentLengths } = packet
-    const length = Math.min(packet.length, HEAD_LENGTH)
-    let copied = 0
-    for (let segment = 0; copied < length; segment++) {
-      const from = segmentOffsets[segment]!
-      const piece = Math.min(segmentLengths[segment]!, length - copied)
-      for (let i = 0; i < piece; i++) head[NetHeader.LENGTH + copied + i] = bytes[from + i]!
-      copied += piece
-    }
-    return length
   }
 
   #refuseCount(count: number): void {
@@ -320,27 +336,31 @@ export class ReceivePath {
     )
   }
 
-  #repost(): void {
-    const { buffers, memory, splitHeader, headerLength } = this.#options
-    const queue = this.#queue
-    const count = this.#returnedCount
-    if (count === 0) return
-    this.#returnedCount = 0
-    for (let i = 0; i < count; i++) {
-      const buffer = this.#returned[i]!
-      const address = (memory.deviceAddress + buffers.offset + buffer * buffers.stride) as DeviceAddress
-      if (!splitHeader) queue.addWritable(address, buffers.length, buffer)
-      else {
-        const body = (address + headerLength) as DeviceAddress
-        queue.addChain(
-          this.#chain
-            .clear()
-            .addWritable(address, headerLength)
-            .addWritable(body, buffers.length - headerLength),
-          buffer,
-        )
-      }
+  #giveBack(buffer: number): void {
+    const address = (this.#address + buffer * this.#stride) as DeviceAddress
+    this.#unpublished++
+    if (this.#straight) this.#queue.addWritable(address, this.#length, buffer)
+    else this.#giveBackSlowly(address, buffer)
+  }
+
+  #giveBackSlowly(address: DeviceAddress, buffer: number): void {
+    const { buffers, splitHeader, headerLength } = this.#options
+    if (!splitHeader) this.#queue.addWritable(address, buffers.length, buffer)
+    else {
+      const body = (address + headerLength) as DeviceAddress
+      this.#queue.addChain(
+        this.#chain
+          .clear()
+          .addWritable(address, headerLength)
+          .addWritable(body, buffers.length - headerLength),
+        buffer,
+      )
     }
-    queue.publish()
+  }
+
+  #publish(): void {
+    if (this.#unpublished === 0) return
+    this.#unpublished = 0
+    this.#queue.publish()
   }
 }

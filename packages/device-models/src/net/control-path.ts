@@ -3,12 +3,14 @@ import type { DescriptorChain } from '../descriptor-chain.ts'
 import type { DeviceHost } from '../device-model.ts'
 import { formatMac } from '../packet/mac-address.ts'
 import { Rules, type SpecClause } from '../rules.ts'
+import type { CoalescingParameters } from './coalescing.ts'
 import { GUEST_OFFLOADS } from './net-options.ts'
-import { CONTROL_QUEUE, type NetState } from './net-state.ts'
+import { controlQueue, type NetState } from './net-state.ts'
 import type { ReceiveMode } from './receive-filter.ts'
+import type { Steering } from './steering.ts'
 import { needsLegacyFraming } from './transmit-judge.ts'
 
-const { OK, ERR, RX, MAC, VLAN, ANNOUNCE, GUEST_OFFLOADS: OFFLOADS } = NetControl
+const { OK, ERR, RX, MAC, VLAN, ANNOUNCE, MQ, NOTF_COAL, GUEST_OFFLOADS: OFFLOADS } = NetControl
 
 const receiveModes: readonly ReceiveMode[] = [
   'promiscuous',
@@ -23,6 +25,8 @@ const receiveModes: readonly ReceiveMode[] = [
 export interface ControlActions {
   setMac(mac: Uint8Array): void
   announced(): void
+  readonly steering: Steering
+  readonly coalescing: CoalescingParameters
 }
 
 /** Carries out what comes through the control queue. @see VIRTIO 1.3 § 5.1.6.5 "Control Virtqueue" */
@@ -37,7 +41,7 @@ export class ControlPath {
 
   run(): void {
     const { host, counters } = this.#state
-    const ring = host?.ring(CONTROL_QUEUE)
+    const ring = host?.ring(controlQueue(this.#state))
     if (!host || !ring) return
     if (!this.#has('CTRL_VQ')) {
       host.violation(Rules.NET_CONTROL, 'the control queue was used without CTRL_VQ')
@@ -49,11 +53,13 @@ export class ControlPath {
         const bytes = chain.read()
         this.#judgeFraming(host, chain)
         counters.controlCommands++
-        const moment = { class: bytes[0] ?? 0xff, command: bytes[1] ?? 0xff, ack: this.#carryOut(bytes) }
+        const answer = this.#answer(bytes)
+        const moment = { class: bytes[0] ?? 0xff, command: bytes[1] ?? 0xff, ack: answer[0] ?? ERR }
         if (moment.ack !== OK) counters.controlErrors++
         host.show('control', moment)
         if (chain.writableLength < 1) host.violation(Rules.NET_CONTROL, 'a command without room for ack')
-        ring.push(chain, chain.write(Uint8Array.of(moment.ack)))
+        answer[0] = moment.ack
+        ring.push(chain, chain.write(answer))
       }
     } while (ring.requestNotifications())
     ring.flush()
@@ -69,6 +75,13 @@ export class ControlPath {
     return false
   }
 
+  /** The acknowledgement, and behind it the result of those commands that have one. */
+  #answer(bytes: Uint8Array): Uint8Array {
+    const [kind, command = 0xff] = bytes
+    if (kind === NOTF_COAL.CLASS) return this.#actions.coalescing.command(command, bytes.subarray(2))
+    return Uint8Array.of(this.#carryOut(bytes))
+  }
+
   #carryOut(bytes: Uint8Array): number {
     const kind = bytes[0]
     const command = bytes[1] ?? 0xff
@@ -78,6 +91,7 @@ export class ControlPath {
     if (kind === MAC.CLASS && command === MAC.ADDR_SET) return this.#macAddress(data)
     if (kind === VLAN.CLASS) return this.#vlan(command, data)
     if (kind === ANNOUNCE.CLASS && command === ANNOUNCE.ACK) return this.#announced()
+    if (kind === MQ.CLASS) return this.#actions.steering.command(command, data)
     if (kind === OFFLOADS.CLASS && command === OFFLOADS.SET) return this.#offloads(data)
     return ERR
   }

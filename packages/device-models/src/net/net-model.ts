@@ -5,24 +5,27 @@ import {
   NetConfig,
   NetFeature,
   netFeatureDependencies,
+  NetHashType,
 } from '@virtio-ts/spec'
 import type { ConfigField, DeviceHost, DeviceModel } from '../device-model.ts'
 import { formatMac, parseMac } from '../packet/mac-address.ts'
 import { Rules } from '../rules.ts'
+import { CoalescingParameters, type CoalescingState } from './coalescing.ts'
 import { ControlPath } from './control-path.ts'
 import { NetConfigBytes, netConfigFields } from './net-config.ts'
 import { type NetCounters, newCounters } from './net-counters.ts'
 import type { NetPacketHeader } from './net-header.ts'
 import { GUEST_OFFLOADS, type NetModelOptions, offeredNetFeatures } from './net-options.ts'
-import { CONTROL_QUEUE, type NetState, negotiated, RECEIVE_QUEUE, TRANSMIT_QUEUE } from './net-state.ts'
+import { controlQueue, type NetState, negotiated } from './net-state.ts'
 import { type Delivery, ReceivePath } from './receive-path.ts'
 import { ReceiveFilter, type ReceiveFilterState } from './receive-filter.ts'
+import { Steering } from './steering.ts'
 import { type FrameListener, TransmitPath } from './transmit-path.ts'
 
 const { S_LINK_UP, S_ANNOUNCE } = NetConfig
 
 /**
- * The network device: one queue pair and a control queue.
+ * The network device: queue pairs and a control queue.
  * @see VIRTIO 1.3 § 5.1 "Network Device"
  */
 export class NetModel implements DeviceModel {
@@ -36,6 +39,8 @@ export class NetModel implements DeviceModel {
   readonly classCode: number = 0x020000
   readonly #options: NetModelOptions
   readonly #state: NetState
+  readonly #steering: Steering
+  readonly #coalescing: CoalescingParameters
   readonly #transmit: TransmitPath
   readonly #receive: ReceivePath
   readonly #control: ControlPath
@@ -45,10 +50,13 @@ export class NetModel implements DeviceModel {
   constructor(options: NetModelOptions = {}) {
     this.#options = options
     this.features = offeredNetFeatures(options)
-    this.queueSizes = options.queueSizes ?? [256, 256, ...(this.#offers('CTRL_VQ') ? [64] : [])]
+    const pairs = this.#offers('MQ') || this.#offers('RSS') ? (options.queuePairs ?? 1) : 1
+    const rings = Array.from({ length: 2 * pairs }, () => 256)
+    this.queueSizes = options.queueSizes ?? [...rings, ...(this.#offers('CTRL_VQ') ? [64] : [])]
     this.#mac = parseMac(options.mac ?? '52:54:00:12:34:56')
     const config = new NetConfigBytes(this.features)
     this.#state = {
+      pairs,
       config,
       filter: new ReceiveFilter(),
       counters: newCounters(),
@@ -56,14 +64,20 @@ export class NetModel implements DeviceModel {
       linkUp: options.linkUp ?? true,
       offloads: 0n,
     }
-    this.#transmit = new TransmitPath(this.#state)
-    this.#receive = new ReceivePath(this.#state, options.backlog ?? 256)
+    this.#steering = new Steering(this.#state)
+    this.#coalescing = new CoalescingParameters(this.#state)
+    this.#transmit = new TransmitPath(this.#state, this.#steering)
+    this.#receive = new ReceivePath(this.#state, this.#steering, options.backlog ?? 256)
     this.#control = new ControlPath(this.#state, {
       setMac: (mac) => this.#takeMac(mac),
       announced: () => this.#clearAnnounce(),
+      steering: this.#steering,
+      coalescing: this.#coalescing,
     })
     config.mtu = this.#offers('MTU') ? (options.mtu ?? 1500) : 0
     config.setSpeed(options.speed ?? 10000, options.duplex ?? 1)
+    if (this.#offers('MQ') || this.#offers('RSS')) config.maxPairs = options.maxPairs ?? pairs
+    config.setHashLimits(...(options.hashLimits ?? [40, 128, NetHashType.ALL]))
     config.status = this.#state.linkUp ? S_LINK_UP : 0
     this.onReset()
   }
@@ -83,6 +97,16 @@ export class NetModel implements DeviceModel {
   /** Offloads the driver takes now: the bits of GUEST_CSUM, GUEST_TSO4 and so on. */
   get offloads(): bigint {
     return this.#state.offloads
+  }
+
+  /** Queue pairs in use, and how packets are spread over them. */
+  get steering(): Readonly<Pick<Steering, 'pairs' | 'rss' | 'hashTypes' | 'key'>> {
+    return this.#steering
+  }
+
+  /** What the driver said of a queue's notifications. */
+  coalescing(queue: number): CoalescingState {
+    return this.#coalescing.of(queue)
   }
 
   get linkUp(): boolean {
@@ -157,9 +181,10 @@ export class NetModel implements DeviceModel {
   }
 
   onNotify(queue: number): void {
-    if (queue === RECEIVE_QUEUE) this.#receive.run()
-    else if (queue === TRANSMIT_QUEUE) this.#transmit.run()
-    else if (queue === CONTROL_QUEUE) this.#control.run()
+    if (queue === controlQueue(this.#state)) this.#control.run()
+    else if (queue >= 2 * this.#state.pairs) return
+    else if (queue % 2 === 0) this.#receive.run(queue / 2)
+    else this.#transmit.run((queue - 1) / 2)
   }
 
   onDriverOk(): void {
@@ -176,6 +201,8 @@ export class NetModel implements DeviceModel {
     const { config, filter } = this.#state
     this.#state.offloads = 0n
     this.#receive.reset()
+    this.#steering.reset()
+    this.#coalescing.reset()
     filter.reset()
     filter.set('promiscuous', this.#options.promiscuous ?? false)
     config.status &= ~S_ANNOUNCE

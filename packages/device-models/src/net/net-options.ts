@@ -15,6 +15,12 @@ export interface NetModelOptions {
   readonly duplex?: number
   /** @defaultValue true */
   readonly linkUp?: boolean
+  /** Queue pairs behind MQ and RSS, for `features` that have them. @defaultValue 1 */
+  readonly queuePairs?: number
+  /** What `max_virtqueue_pairs` says, where that is not `queuePairs`. */
+  readonly maxPairs?: number
+  /** Longest key, most entries of the table, and supported types of hashes. @defaultValue [40, 128, all] */
+  readonly hashLimits?: readonly [number, number, number]
   /** Largest size of receive, transmit and control queue; more entries are queues with nothing behind. @defaultValue [256, 256, 64] */
   readonly queueSizes?: readonly number[]
   /** Frames to the driver kept while it has no buffers for them; those beyond are dropped. @defaultValue 256 */

@@ -5,7 +5,8 @@ import type { DeviceRing } from '../device-ring.ts'
 import { completeChecksum, toWire } from '../packet/segmentation.ts'
 import { Rules } from '../rules.ts'
 import { encodeNetHeader, type NetPacketHeader, netHeaderLength, PLAIN_HEADER } from './net-header.ts'
-import { type NetState, negotiated, RECEIVE_QUEUE } from './net-state.ts'
+import { type NetState, negotiated } from './net-state.ts'
+import type { Steering } from './steering.ts'
 import { needsLegacyFraming } from './transmit-judge.ts'
 
 /**
@@ -32,26 +33,30 @@ const gsoFeature: Readonly<Record<number, number>> = {
 /** Puts packets into the receive queue. @see VIRTIO 1.3 § 5.1.6.4 "Processing of Incoming Packets" */
 export class ReceivePath {
   readonly #state: NetState
+  readonly #steering: Steering
   readonly #limit: number
-  readonly #backlog: Packet[] = []
+  /** By pair. */
+  readonly #backlogs: Packet[][]
 
   /** @param limit frames kept while the driver has no buffers */
-  constructor(state: NetState, limit: number) {
+  constructor(state: NetState, steering: Steering, limit: number) {
     this.#state = state
+    this.#steering = steering
     this.#limit = limit
+    this.#backlogs = Array.from({ length: state.pairs }, () => [])
   }
 
   get queued(): number {
-    return this.#backlog.length
+    return this.#backlogs.reduce((sum, backlog) => sum + backlog.length, 0)
   }
 
   reset(): void {
-    this.#backlog.length = 0
+    for (const backlog of this.#backlogs) backlog.length = 0
   }
 
   deliver(frame: Uint8Array, header: Partial<NetPacketHeader>): Delivery {
     const { host, counters, filter, linkUp } = this.#state
-    if (!host || !linkUp || !host.ring(RECEIVE_QUEUE)) {
+    if (!host || !linkUp || !host.ring(0)) {
       counters.droppedNotReady++
       return 'dropped'
     }
@@ -69,14 +74,15 @@ export class ReceivePath {
   }
 
   /** The driver has made buffers available: passes on what waits for them. */
-  run(): void {
-    const ring = this.#state.host?.ring(RECEIVE_QUEUE)
-    if (!ring) return
+  run(pair: number): void {
+    const ring = this.#state.host?.ring(2 * pair)
+    const backlog = this.#backlogs[pair]
+    if (!ring || !backlog) return
     ring.suppressNotifications()
     for (;;) {
-      while (this.#backlog[0] && this.#write(ring, this.#backlog[0]) !== 'queued') this.#backlog.shift()
+      while (backlog[0] && this.#write(ring, backlog[0]) !== 'queued') backlog.shift()
       // With an empty backlog nothing waits for buffers: the device looks at the ring when a frame comes.
-      if (this.#backlog.length === 0) return
+      if (backlog.length === 0) return
       const before = ring.available
       ring.requestNotifications()
       if (ring.available === before) return
@@ -85,8 +91,15 @@ export class ReceivePath {
 
   #accept(packet: Packet): Delivery {
     const { host, counters, config } = this.#state
-    const ring = host?.ring(RECEIVE_QUEUE)
-    if (!ring) return 'dropped'
+    const hash = this.#steering.hash(packet.frame)
+    const pair = this.#steering.pairOf(packet.frame, hash)
+    const ring = host?.ring(2 * pair)
+    const backlog = this.#backlogs[pair]
+    if (!ring || !backlog) return 'dropped'
+    if (negotiated(this.#state, 'HASH_REPORT')) {
+      const { header } = packet
+      packet = { ...packet, header: { ...header, hashReport: hash.report, hashValue: hash.value } }
+    }
     // VIRTIO 1.3 § 5.1.4.1 "Device Requirements: Device configuration layout": nothing longer than the MTU, unless it is to be cut.
     if (
       negotiated(this.#state, 'MTU') &&
@@ -96,19 +109,19 @@ export class ReceivePath {
       counters.droppedTooLong++
       return 'dropped'
     }
-    if (this.#backlog.length === 0) {
+    if (backlog.length === 0) {
       const outcome = this.#write(ring, packet)
       if (outcome !== 'queued') return outcome
     }
-    if (this.#backlog.length >= this.#limit) {
+    if (backlog.length >= this.#limit) {
       counters.droppedNoBuffer++
       return 'dropped'
     }
     // A copy: the frame is its giver's again once this returns.
     const kept = { ...packet, frame: packet.frame.slice() }
-    this.#backlog.push(kept)
-    this.run()
-    return this.#backlog.includes(kept) ? 'queued' : 'delivered'
+    backlog.push(kept)
+    this.run(pair)
+    return backlog.includes(kept) ? 'queued' : 'delivered'
   }
 
   /**

@@ -1,18 +1,21 @@
 import { Rules } from '../rules.ts'
 import { type NetPacketHeader, netHeaderLength, parseNetHeader } from './net-header.ts'
-import { type NetState, TRANSMIT_QUEUE } from './net-state.ts'
+import type { NetState } from './net-state.ts'
+import type { Steering } from './steering.ts'
 import { judgeTransmission, needsLegacyFraming } from './transmit-judge.ts'
 
-/** Called with each packet of the driver: a copy, without the header, which is parsed. */
-export type FrameListener = (frame: Uint8Array, header: NetPacketHeader) => void
+/** Called with each packet of the driver: a copy, without the header, which is parsed, and the queue pair it came by. */
+export type FrameListener = (frame: Uint8Array, header: NetPacketHeader, pair: number) => void
 
 /** Takes packets off the transmit queue. @see VIRTIO 1.3 § 5.1.6.2 "Packet Transmission" */
 export class TransmitPath {
   readonly #state: NetState
+  readonly #steering: Steering
   readonly #listeners = new Set<FrameListener>()
 
-  constructor(state: NetState) {
+  constructor(state: NetState, steering: Steering) {
     this.#state = state
+    this.#steering = steering
   }
 
   onFrame(listener: FrameListener): () => void {
@@ -20,8 +23,8 @@ export class TransmitPath {
     return () => this.#listeners.delete(listener)
   }
 
-  run(): void {
-    const ring = this.#state.host?.ring(TRANSMIT_QUEUE)
+  run(pair: number): void {
+    const ring = this.#state.host?.ring(2 * pair + 1)
     if (!ring) return
     ring.suppressNotifications()
     try {
@@ -49,7 +52,8 @@ export class TransmitPath {
           const header = parseNetHeader(packet.subarray(0, moment.headerLength))
           const frame = packet.slice(moment.headerLength)
           if (this.#state.host) judgeTransmission(this.#state.host, chain, header, frame.length, this.#state.config.mtu)
-          this.#pass(frame, header)
+          this.#steering.sent(frame, pair)
+          this.#pass(frame, header, pair)
         }
       } while (ring.requestNotifications())
     } finally {
@@ -66,12 +70,12 @@ export class TransmitPath {
       )
   }
 
-  #pass(frame: Uint8Array, header: NetPacketHeader): void {
+  #pass(frame: Uint8Array, header: NetPacketHeader, pair: number): void {
     const { counters, linkUp } = this.#state
     // Without a link there is nobody to pass it to; the driver gets its buffer back all the same.
     if (!linkUp) return
     counters.framesFromDriver++
     counters.bytesFromDriver += frame.length
-    for (const listener of [...this.#listeners]) listener(frame, header)
+    for (const listener of [...this.#listeners]) listener(frame, header, pair)
   }
 }
