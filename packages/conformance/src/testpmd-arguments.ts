@@ -76,11 +76,11 @@ export function testpmdArguments(options: TestpmdOptions, prefix: string): strin
   return [
     `--lcores=0@${cpu},1@${cpu}`,
     '--no-pci',
-    '--in-memory',
     '--no-telemetry',
     `--file-prefix=${prefix}`,
-    // Without the second, huge pages are a file each, and more of them than a memory table has entries.
-    hugepages ? '--single-file-segments' : '--no-huge',
+    // Without the second, huge pages are a file each, and more of them than a memory table has entries. EAL refuses the first together with
+    // --no-huge (it implies --legacy-mem).
+    ...(hugepages ? ['--in-memory', '--single-file-segments'] : ['--no-huge']),
     '-m',
     `${memory}`,
     ...devices.map((device) => `--vdev=${device}`),

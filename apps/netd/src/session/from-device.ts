@@ -8,6 +8,8 @@ import type { SessionCounters } from './session-counters.ts'
 /** Frames of one turn: enough to amortise the notification, few enough that the event loop stays answerable. */
 const budget = 64
 const headerLength = 12
+/** UIO_MAXIOV of Linux. */
+const maxPieces = 1024
 
 /**
  * Moves frames from the receive queue to the TAP. The header, and the bytes it was checked against, come from memory the device cannot
@@ -52,7 +54,9 @@ export class FromDevice {
 
   #write(packet: ReceivedPacket): void {
     if (this.#frames.active) this.#frames.received(packet, this.#pair.bytes, this.#queue)
-    this.#vector ??= new IoVector(packet.segmentOffsets.length + 1)
+    // A device may spread a packet over every buffer of a large ring, a byte each; the kernel takes so many pieces and no more.
+    if (packet.segmentCount >= maxPieces) return this.#counters.tapRefused()
+    this.#vector ??= new IoVector(Math.min(packet.segmentOffsets.length + 1, maxPieces))
     const vector = this.#vector
     vector.clear()
     vector.append(this.#headAddress, headerLength + packet.headLength)
