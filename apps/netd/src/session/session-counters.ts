@@ -67,6 +67,12 @@ export class SessionCounters {
     for (const [index, name] of names.entries()) sums[name] = (sums[name] ?? 0) + (this.#values[index] as number)
   }
 
+  /** Only how many frames went each way, with this in front of the names. */
+  addFramesTo(stats: Record<string, number>, prefix: string): void {
+    for (const index of [FROM_TAP_FRAMES, TO_TAP_FRAMES] as const)
+      stats[`${prefix}${names[index]}`] = this.#values[index] as number
+  }
+
   #add(index: number, value: number): void {
     this.#values[index] = (this.#values[index] as number) + value
   }

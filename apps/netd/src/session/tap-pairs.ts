@@ -92,7 +92,10 @@ export class TapPairs {
 
   /** What passed here, and what the drivers of pairs in other threads count. */
   addStats(stats: Record<string, number>): void {
-    for (const counters of this.#counters) counters.addTo(stats)
+    for (const [index, counters] of this.#counters.entries()) {
+      counters.addTo(stats)
+      if (this.#counters.length > 1) counters.addFramesTo(stats, `pair${index}_`)
+    }
     addUp(stats, this.#past, false)
     for (const thread of this.#threads) addUp(stats, thread.stats, true)
   }
