@@ -187,15 +187,6 @@ requirement(
     await stop()
   })
 
-  it('--queues 4 on a back-end with 2: says so, and goes on with 2', async () => {
-    await connect({ queues: 2 }, ['--queues', '4'])
-    expect(await ping()).toContain('3 received')
-    for (const netd of netds) {
-      expect(netd.stderr).toMatch(/4 pairs of queues were asked for, the device has \d+: going on with 2/)
-      expect(await netd.stop()).toBe(0)
-    }
-  })
-
   it('--poll: the same without interrupts', async () => {
     await connect({}, ['--poll'])
     expect(await ping()).toContain('3 received')

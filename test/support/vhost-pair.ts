@@ -39,6 +39,11 @@ export class VhostPair {
     await this.#testpmd?.start()
   }
 
+  /** What testpmd has seen of a port, for messages. */
+  async seen(): Promise<string> {
+    return `${await this.#testpmd?.command('show port stats all')}${this.#testpmd?.output.slice(-3000)}`
+  }
+
   /** SIGKILL: the sockets' files stay. */
   async kill(): Promise<void> {
     this.#testpmd?.kill()

@@ -62,7 +62,7 @@ export interface Observable {
   attachCapture(sink: CaptureSink): () => void
 }
 
-/** Whether a number of `stats()` is a level that goes up and down, and not a counter: `tx_in_flight`. */
+/** Whether a number of `stats()` is a level that goes up and down, and not a counter: `tx_in_flight`, `queue_pairs`. */
 export function isLevel(name: string): boolean {
-  return name.endsWith('_in_flight')
+  return name.endsWith('_in_flight') || name.endsWith('queue_pairs')
 }
