@@ -56,6 +56,8 @@ const forms: Readonly<Record<Locator['scheme'], string>> = {
 const netdevKinds: readonly string[] = ['user', 'tap', 'hub', 'stream'] satisfies QemuNetdevKind[]
 const machines: readonly string[] = ['q35', 'pc'] satisfies QemuMachine[]
 const maxLength = 4096
+/** What sun_path of struct sockaddr_un holds, with a zero behind. */
+const maxSocketPath = 107
 
 /** What the bench itself says about the device; a property of the same name would contradict it. */
 const benchProperties: Readonly<Record<string, string>> = {
@@ -174,6 +176,12 @@ function parseQemu(text: string): QemuLocator {
 function parseVhostUser(text: string): VhostUserLocator {
   const [path = '', ...items] = splitEscaped(text, ',')
   if (path === '') throw malformed('vhost-user', 'vhost-user: needs the path of a socket')
+  if (Buffer.byteLength(path) > maxSocketPath)
+    throw malformed(
+      'vhost-user',
+      `vhost-user: a socket's path has at most ${maxSocketPath} bytes`,
+      `this has ${Buffer.byteLength(path)}`,
+    )
   const unknown = items.find((item) => item !== 'server')
   if (unknown !== undefined || items.length > 1)
     throw malformed('vhost-user', `vhost-user: unknown option ${quote(items.join(','))}`)

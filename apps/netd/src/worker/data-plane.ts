@@ -28,8 +28,12 @@ function report(message: DataPlaneReport, transfer: readonly ArrayBuffer[] = [])
 
 function openSession(request: SessionRequest): Promise<HostedSession> {
   const onEvent = (event: SessionEvent): void => report({ report: 'event', event })
-  const open = (locator: string, net: VhostUserNet = {}): Promise<OpenedDevice> =>
-    openDevice(supportedLocator(parseLocator(locator)), net, stop.signal)
+  const open = (text: string, net: VhostUserNet = {}): Promise<OpenedDevice> => {
+    const locator = supportedLocator(parseLocator(text))
+    if (locator.scheme === 'vhost-user' && locator.server)
+      onEvent({ event: 'notice', message: `waiting for a vhost-user back-end to connect to ${locator.path}` })
+    return openDevice(locator, net, stop.signal)
+  }
   if (request.kind === 'bridge') {
     const { options } = request
     return BridgeSession.open(options, (index) => open(options.locators[index]), onEvent, stop.signal)
