@@ -1,6 +1,6 @@
 // @ts-check
 // npm run bench -- NAME [--json] [--quick] [WORD...]: runs one benchmark of this folder and prints its rows. Nothing is asserted.
-import { execFileSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import os from 'node:os'
 import { formatRow, formatTable } from './report.mjs'
 
@@ -16,6 +16,12 @@ const benchmarks = {
   arp: 'ARP round trip through QEMU’s user networking; ours: event-driven, peer: polled',
   ideal:
     'an ideal device in C on the other core, ours against the same loop in C; words: split packed transmit receive roundTrip',
+  memory: 'what a queue pair takes, and what ten seconds of the hot loop leave on the heap',
+  sweep: 'our driver and DPDK’s on the same testpmd: transmit against ring size and batch; words: split packed',
+  idle: 'netd on a testpmd that sends nothing; peer: DPDK’s driver, which polls',
+  tap: 'our driver on testpmd’s vhost port; peer: a TAP read and written through node:fs',
+  'vhost-user':
+    'our driver and DPDK’s on the same testpmd; words: one two (queue pairs) 64 1514 split packed transmit receive roundTrip',
   start: 'from spawning QEMU to DRIVER_OK; peer: the same QEMU until its first answer',
 }
 
@@ -23,7 +29,7 @@ const [name = '', ...flags] = process.argv.slice(2)
 if (!(name in benchmarks)) {
   console.error(
     `npm run bench -- NAME [--json] [--quick] [WORD...], where NAME is one of\n${Object.entries(benchmarks)
-      .map(([key, what]) => `  ${key.padEnd(6)} ${what}`)
+      .map(([key, what]) => `  ${key.padEnd(10)} ${what}`)
       .join('\n')}`,
   )
   process.exit(2)
@@ -33,6 +39,10 @@ const json = flags.includes('--json')
 const { run } = await import(`./${name}.mjs`)
 /** @type {import('./report.mjs').Row[]} */
 const rows = []
+// The ends of processes and of huge pages hang on this one's exit.
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
+  process.once(signal, () => process.exit(128 + os.constants.signals[signal]))
+}
 const options = { quick: flags.includes('--quick'), words: flags.filter((word) => !word.startsWith('--')) }
 for await (const row of run(options)) {
   rows.push(row)
@@ -42,15 +52,21 @@ for await (const row of run(options)) {
 if (!json) {
   console.log(`${benchmarks[name]}\n`)
   console.log(formatTable(rows))
-  console.log(
-    `\n${os.cpus()[0]?.model}, ${os.cpus().length} cores, Linux ${os.release()}, Node ${process.version}, ${qemuVersion()}, ${new Date().toISOString().slice(0, 10)}`,
-  )
+  const machine = [
+    os.cpus()[0]?.model.trim(),
+    `${os.cpus().length} cores`,
+    `Linux ${os.release()}`,
+    `Node ${process.version}`,
+    version('qemu-system-x86_64', '--version', /QEMU emulator version [\d.]+/),
+    version('dpdk-testpmd', '--version', /DPDK [\d.]+/),
+    version('cc', '--version', /^.*(cc|clang).*$/m),
+    new Date().toISOString().slice(0, 10),
+  ]
+  console.log(`\n${machine.join(', ')}`)
 }
 
-function qemuVersion() {
-  try {
-    return execFileSync('qemu-system-x86_64', ['--version'], { encoding: 'utf8' }).split('\n')[0]
-  } catch {
-    return 'no QEMU'
-  }
+/** @param {string} program @param {string} argument @param {RegExp} line @returns {string} */
+function version(program, argument, line) {
+  const { stdout, stderr } = spawnSync(program, [argument], { encoding: 'utf8' })
+  return line.exec(`${stdout}${stderr}`)?.[0] ?? `no ${program}`
 }

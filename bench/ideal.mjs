@@ -26,8 +26,8 @@ export async function* run({ quick, words }) {
   needTwoCores()
   const program = compile('ideal/device')
   const anchor = compile('ideal/driver')
-  const effort = quick ? { rounds: 1, attempts: 1 } : { rounds: 7, attempts: 14 }
-  const windows = quick ? { windows: 5, milliseconds: 20 } : { windows: 9, milliseconds: 150 }
+  const effort = quick ? { rounds: 1, attempts: 2 } : { rounds: 7, attempts: 14 }
+  const windows = quick ? { windows: 80, milliseconds: 5 } : { windows: 9, milliseconds: 150 }
   for (const ring of chosen(words, /** @type {const} */ (['split', 'packed']))) {
     for (const mode of chosen(words, /** @type {const} */ (['transmit', 'receive', 'roundTrip']))) {
       const setup = { program, packed: ring === 'packed', mode, size: 256, batch: 32, length: 64, ...windows }

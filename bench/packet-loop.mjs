@@ -1,24 +1,21 @@
 // @ts-check
 // What a program does that sends and receives as fast as it can, on the driver's public batch API: an ordinary class, nothing inlined by hand.
-import { pinToDriverCpu, ran } from './machine/cores.mjs'
 
-/** @typedef {import('./machine/windows.mjs').Window} Window */
-/** @typedef {import('@virtio-ts/driver-net').NetDriver} NetDriver */
-/** A queue pair, or a driver of one. @typedef {Pick<NetDriver, 'reserve' | 'frameOffset' | 'commit' | 'publish' | 'receive'>} Pair */
-
-/** Turns between two looks at the clock, which costs as much as a few packets. */
-const TURNS = 64
+/** A queue pair. @typedef {import('@virtio-ts/driver-net').NetQueuePair} Pair */
+/** @typedef {'transmit' | 'receive' | 'roundTrip'} Mode */
+/** @typedef {[bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint]} Eight */
 
 export class PacketLoop {
-  /** @param {Uint8Array} bytes the driver's @param {readonly Pair[]} pairs served in turn @param {{ length: number, batch?: number }} options */
-  constructor(bytes, pairs, { length, batch = 32 }) {
-    this.bytes = bytes
-    this.words = new BigUint64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 3)
-    this.halfWords = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 2)
-    this.pairs = pairs
+  /** @param {Pair} pair @param {{ length: number, batch?: number }} options bytes of a frame, packets a turn */
+  constructor(pair, { length, batch = 32 }) {
+    const { buffer, byteOffset, byteLength } = pair.bytes
+    this.pair = pair
+    this.bytes = pair.bytes
+    this.words = new BigUint64Array(buffer, byteOffset, byteLength >> 3)
+    this.halfWords = new Int32Array(buffer, byteOffset, byteLength >> 2)
     this.length = length
     this.batch = batch
-    this.frame = new Uint8Array(Math.max(64, length))
+    this.frame = new Uint8Array(length)
     // To a unicast address, from one, of an experimental type.
     this.frame.set([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5])
     this.frameWords = new BigUint64Array(this.frame.buffer, 0, 8)
@@ -29,9 +26,16 @@ export class PacketLoop {
     }
   }
 
-  /** @param {Pair} pair @returns {number} packets sent: a batch, or as many as there is room for */
-  send(pair) {
-    const { length, batch } = this
+  /** @param {Mode} mode @returns {number} packets sent, or received where any are */
+  turn(mode) {
+    if (mode === 'transmit') return this.send()
+    if (mode === 'roundTrip') this.send()
+    return this.pair.receive(this.sink, this.batch)
+  }
+
+  /** @returns {number} packets sent: a batch, or as many as there is room for */
+  send() {
+    const { pair, length, batch } = this
     let sent = 0
     while (sent < batch) {
       const slot = pair.reserve(length)
@@ -44,14 +48,14 @@ export class PacketLoop {
     return sent
   }
 
-  /** Eight stores for the small packet, which `set` takes three times as long for. @param {number} offset a multiple of 8 */
+  /** Eight stores for the small packet, which `set` takes five times as long for. @param {number} offset a multiple of 8 */
   fill(offset) {
     if (this.length !== 64) {
       this.bytes.set(this.frame, offset)
       return
     }
     const to = this.words
-    const from = /** @type {bigint[]} */ (/** @type {unknown} */ (this.frameWords))
+    const from = /** @type {Eight} */ (/** @type {unknown} */ (this.frameWords))
     const at = offset >> 3
     to[at] = from[0]
     to[at + 1] = from[1]
@@ -61,74 +65,5 @@ export class PacketLoop {
     to[at + 5] = from[5]
     to[at + 6] = from[6]
     to[at + 7] = from[7]
-  }
-
-  /** @param {Pair} pair */
-  transmit(pair) {
-    return this.send(pair)
-  }
-
-  /** @param {Pair} pair */
-  receive(pair) {
-    return pair.receive(this.sink, this.batch)
-  }
-
-  /** @param {Pair} pair @returns {number} packets that came back */
-  roundTrip(pair) {
-    this.send(pair)
-    return pair.receive(this.sink, this.batch)
-  }
-
-  /**
-   * @param {'transmit' | 'receive' | 'roundTrip'} mode @param {number} milliseconds
-   * @param {() => number} deviceRan milliseconds the other side's thread has run @returns {Window}
-   */
-  window(mode, milliseconds, deviceRan) {
-    const driverBefore = ran(process.pid)
-    const deviceBefore = deviceRan()
-    const { packets, elapsed, polls, empty } = this.run(mode, milliseconds)
-    return {
-      packets,
-      elapsed,
-      polls,
-      empty,
-      driverRan: ran(process.pid) - driverBefore,
-      deviceRan: deviceRan() - deviceBefore,
-    }
-  }
-
-  /** @param {'transmit' | 'receive' | 'roundTrip'} mode @param {number} milliseconds */
-  run(mode, milliseconds) {
-    const { pairs } = this
-    let packets = 0
-    let polls = 0
-    let empty = 0
-    const start = performance.now()
-    let elapsed = 0
-    do {
-      for (let turn = 0; turn < TURNS; turn++) {
-        for (let i = 0; i < pairs.length; i++) {
-          const pair = /** @type {Pair} */ (pairs[i])
-          const count =
-            mode === 'transmit' ? this.transmit(pair) : mode === 'receive' ? this.receive(pair) : this.roundTrip(pair)
-          packets += count
-          polls++
-          if (count === 0) empty++
-        }
-      }
-      elapsed = performance.now() - start
-    } while (elapsed < milliseconds)
-    return { packets, elapsed, polls, empty }
-  }
-
-  /**
-   * Warms up, then measures; the thread is bound to its core from here on.
-   * @param {'transmit' | 'receive' | 'roundTrip'} mode @param {{ windows: number, milliseconds: number }} effort @param {() => number} deviceRan
-   * @returns {Window[]}
-   */
-  measure(mode, { windows, milliseconds }, deviceRan) {
-    pinToDriverCpu()
-    this.run(mode, 400)
-    return Array.from({ length: windows }, () => this.window(mode, milliseconds, deviceRan))
   }
 }

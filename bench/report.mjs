@@ -5,7 +5,7 @@
  * @typedef {{ case: string, ours: number, peer: number, ratio: number, unit: string, n: number }} Row
  */
 
-/** @param {number[]} values @returns {number} */
+/** @param {readonly number[]} values @returns {number} */
 export function median(values) {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = sorted.length >> 1

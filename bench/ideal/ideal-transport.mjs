@@ -6,6 +6,7 @@ import { DeviceType, ReservedFeature, DeviceStatus } from '@virtio-ts/spec'
 import { deviceCpu } from '../machine/cores.mjs'
 
 /** @typedef {import('@virtio-ts/core').Transport} Transport */
+/** @typedef {import('node:child_process').ChildProcess} ChildProcess */
 
 /** @implements {Transport} */
 export class IdealTransport {
@@ -19,7 +20,7 @@ export class IdealTransport {
   queues = new Map()
   size = 0
   current = 0
-  /** @type {import('node:child_process').ChildProcess | undefined} */
+  /** @type {ChildProcess | undefined} */
   device
 
   /**

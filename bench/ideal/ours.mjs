@@ -3,6 +3,7 @@
 import { NetDriver } from '@virtio-ts/driver-net'
 import { memfdDma } from '@virtio-ts/memory/memfd'
 import { ran } from '../machine/cores.mjs'
+import { measureLoops } from '../measure-loops.mjs'
 import { PacketLoop } from '../packet-loop.mjs'
 import { IdealTransport } from './ideal-transport.mjs'
 
@@ -12,9 +13,9 @@ const { program, packed, mode, size, batch, length, windows, milliseconds } = se
 const dma = memfdDma(8 << 20)
 const transport = new IdealTransport(dma, { program, packed, mode, length })
 const net = await NetDriver.open(transport, { interrupts: 'none', queueSize: size, transmitBuffers: size })
-const loop = new PacketLoop(net.bytes, [net], { length, batch })
+const loops = net.pairs.map((pair) => new PacketLoop(pair, { length, batch }))
 const { pid } = transport
-console.log(JSON.stringify(loop.measure(mode, { windows, milliseconds }, () => ran(pid))))
+console.log(JSON.stringify(measureLoops(loops, mode, { windows, milliseconds }, () => ran(pid))))
 const { rx_dropped: received, tx_dropped: sent } = net.stats()
 if (received !== 0 || sent !== 0) throw new Error(`dropped ${received} packets received and ${sent} to be sent`)
 await net.close()

@@ -1,4 +1,4 @@
-import type { NetDriver, NetHeaderFields, NetOptions } from '@virtio-ts/driver-net'
+import type { NetDriver, NetHeaderFields, NetHeaderLength, NetOptions } from '@virtio-ts/driver-net'
 /** A driver on a device of the caller's choosing, and the network's side of it. */
 export interface NetBench {
   readonly driver: NetDriver
@@ -28,5 +28,5 @@ export interface NetSuiteOptions {
   /** Go through every feature one by one, which takes its time. */
   readonly everyFeature?: boolean
   /** Bytes of the header expected. */
-  readonly headerLength?: 10 | 12
+  readonly headerLength?: NetHeaderLength
 }

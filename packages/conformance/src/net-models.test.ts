@@ -9,7 +9,7 @@ import {
   toWire,
   vboxModel,
 } from '@virtio-ts/device-models'
-import { NetDriver, NetHeaderFields, type NetOptions } from '@virtio-ts/driver-net'
+import { NetDriver, NetHeaderFields, type NetHeaderLength, type NetOptions } from '@virtio-ts/driver-net'
 import { heapDma } from '@virtio-ts/memory/heap'
 import { type AttachOptions, VirtioPciDriver } from '@virtio-ts/transport-pci'
 import type { NetBench } from './net-bench.ts'
@@ -43,10 +43,11 @@ async function openOn(
 
 interface Case {
   readonly name: string
-  readonly headerLength: 10 | 12
+  readonly headerLength: NetHeaderLength
   readonly function?: ModelFunctionOptions
   readonly model?: NetModelOptions
   readonly attach?: AttachOptions
+  readonly options?: NetOptions
 }
 
 const bare = { INDIRECT_DESC: false, EVENT_IDX: false }
@@ -59,6 +60,27 @@ const cases: readonly Case[] = [
   { name: 'modern, one vector', headerLength: 12, function: { msix: 1 } },
   { name: 'modern, without ring features', headerLength: 12, function: { ringFeatures: bare } },
   { name: 'modern, without MRG_RXBUF', headerLength: 12, model: plain },
+  { name: 'modern, several pairs', headerLength: 12, model: { queuePairs: 3, features: { MQ: true } } },
+  {
+    name: 'packed, strict, more pairs than used, spread by hash',
+    headerLength: 12,
+    function: { profile: strict(), ringFeatures: { RING_PACKED: true } },
+    model: { queuePairs: 8, features: { MQ: true, RSS: true } },
+    options: { rss: true },
+  },
+  {
+    name: 'modern, with hashes, deferred',
+    headerLength: 20,
+    function: { execution: 'deferred' },
+    model: { queuePairs: 2, features: { MQ: true, HASH_REPORT: true } },
+    options: { hashReport: true },
+  },
+  {
+    name: 'modern, with hashes, without MRG_RXBUF',
+    headerLength: 20,
+    model: { features: { HASH_REPORT: true, MRG_RXBUF: false } },
+    options: { hashReport: true },
+  },
   {
     name: 'modern, without EVENT_IDX',
     headerLength: 12,
@@ -106,13 +128,18 @@ const cases: readonly Case[] = [
   { name: 'legacy, INTx', headerLength: 12, function: { interface: 'legacy', msix: false } },
 ]
 
-for (const { name, headerLength, function: on = {}, model = {}, attach } of cases) {
+for (const { name, headerLength, function: on = {}, model = {}, attach, options: wanted } of cases) {
   netSuite(`model, ${name}`, {
     headerLength,
     headers: true,
     everyFeature: name === 'modern' || name === 'packed' || name === 'legacy, without anything',
     open: (options) =>
-      openOn(modelFunction(new NetModel(model), { ...on, dma: heapDma(32 * 1024 * 1024) }), options, attach),
+      openOn(
+        modelFunction(new NetModel(model), { ...on, dma: heapDma(64 * 1024 * 1024) }),
+        // Nobody can have what they mask.
+        { ...(options?.withoutFeatures ? {} : wanted), ...options },
+        attach,
+      ),
   })
 }
 

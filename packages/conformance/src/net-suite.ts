@@ -1,8 +1,9 @@
-import { formatMac, NetHeaderFields, type NetOptions, type ReceivedPacket } from '@virtio-ts/driver-net'
-import { NetHeader } from '@virtio-ts/spec'
+import { formatMac, NetHeaderFields, type NetOptions, packetHash, type ReceivedPacket } from '@virtio-ts/driver-net'
+import { NetHashReport, NetHeader } from '@virtio-ts/spec'
 import { afterEach, describe, expect, it } from 'vitest'
 import { turn, until } from './eventually.ts'
 import type { NetBench, NetSuiteOptions } from './net-bench.ts'
+import { netPairsSuite } from './net-pairs-suite.ts'
 import { isSound, numbered, PEER, same, segmented } from './net-suite-frames.ts'
 
 const BUDGET = 64
@@ -12,6 +13,7 @@ const BUDGET = 64
  * notifications and polled, where both have to come to the same.
  */
 export function netSuite(name: string, options: NetSuiteOptions): void {
+  netPairsSuite(name, options)
   for (const polled of [false, true]) {
     describe(`${name}: network device, ${polled ? 'polled' : 'notified'}`, () => {
       const benches: NetBench[] = []
@@ -235,7 +237,12 @@ export function netSuite(name: string, options: NetSuiteOptions): void {
           })
           if (whole) {
             expect(same(received, [frame])).toBe(true)
-            expect(headers).toEqual([Object.assign(new NetHeaderFields(), header, { hdrLen: 54 })])
+            const { hash } = bench.driver
+            const reported = hash && {
+              hashReport: NetHashReport.TCPV4,
+              hashValue: packetHash(frame, NetHashReport.TCPV4, hash.key),
+            }
+            expect(headers).toEqual([Object.assign(new NetHeaderFields(), header, { hdrLen: 54 }, reported)])
           } else
             expect(same([Buffer.concat(received.map((piece) => piece.subarray(54)))], [frame.subarray(54)])).toBe(true)
         })

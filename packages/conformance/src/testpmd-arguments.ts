@@ -78,8 +78,8 @@ export function testpmdArguments(options: TestpmdOptions, prefix: string): strin
     '--no-pci',
     '--no-telemetry',
     `--file-prefix=${prefix}`,
-    // Without the second, huge pages are a file each, and more of them than a memory table has entries. EAL refuses the first together with
-    // --no-huge (it implies --legacy-mem).
+    // EAL has no files without huge pages anyway, and takes the two options together for a contradiction. With them, and without the second
+    // option, each is a file, and more of them than a memory table has entries.
     ...(hugepages ? ['--in-memory', '--single-file-segments'] : ['--no-huge']),
     '-m',
     `${memory}`,

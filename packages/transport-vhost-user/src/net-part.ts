@@ -183,7 +183,8 @@ async function findFacts(
 ): Promise<NetFacts> {
   const offersMq = hasFeature(frontEnd.features, NetFeature.MQ)
   if (config && queues !== undefined && hasFeature(frontEnd.features, NetFeature.CTRL_VQ)) {
-    const pairs = offersMq ? await configuredPairs(config) : 1
+    const hasPairs = offersMq || hasFeature(frontEnd.features, NetFeature.RSS)
+    const pairs = hasPairs ? await configuredPairs(config) : 1
     if (pairs >= 1 && queues >= 2 * pairs + 1) return { pairs, controlIsBackEnds: true }
   }
   const most = Math.min(MAX_QUEUES / 2, NetControl.MQ.MAX_PAIRS)

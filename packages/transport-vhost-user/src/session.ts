@@ -55,11 +55,11 @@ export class Session {
     this.#onConfigChange = listener
   }
 
-  /** Idempotent. */
-  end(): void {
+  /** Idempotent. @param reason why, where it was not its user's wish */
+  end(reason?: Error): void {
     this.connection.close()
     this.#requests?.close()
-    this.memory.retire()
+    this.memory.retire(reason)
   }
 
   async #listen(): Promise<void> {

@@ -194,6 +194,19 @@ describe('a vhost-user connection', () => {
     await until(() => peer.ended)
   })
 
+  it('P7 takes a reply that came in time, though this thread had no time to look', async () => {
+    const { connection, peer } = connect(50)
+    const asked = connection.ask(Request.GET_STATUS, EMPTY)
+    await until(() => peer.received.length === 1)
+    // From there timers are next, and sockets after them.
+    await new Promise((resolve) => setImmediate(resolve))
+    peer.send(reply(Request.GET_STATUS, u64(15)))
+    const end = performance.now() + 100
+    while (performance.now() < end);
+    expect((await asked).payload).toEqual(u64(15))
+    expect(connection.ended).toBe(undefined)
+  })
+
   it('ends when nobody reads what it sends', async () => {
     const [ours, theirs] = socketPair()
     const connection = new VhostUserConnection(ours, { path: '/socket', timeout: 30 })

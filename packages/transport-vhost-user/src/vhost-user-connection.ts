@@ -144,7 +144,7 @@ export class VhostUserConnection {
     })
     reply.catch(() => {})
     await this.#write(bytes, fds, request, deadline)
-    const timer = setTimeout(() => this.fail(this.#late(request)), Math.max(0, deadline - performance.now()))
+    const timer = setTimeout(() => this.#expire(request), Math.max(0, deadline - performance.now()))
     try {
       return await reply
     } finally {
@@ -171,7 +171,15 @@ export class VhostUserConnection {
     }
   }
 
+  /** Timers come before sockets: after a long turn of the event loop the reply may be there, unread. */
+  #expire(request: number): void {
+    const late = this.#outstanding
+    this.#receive()
+    if (late !== undefined && this.#outstanding === late) this.fail(this.#late(request))
+  }
+
   #receive(): void {
+    if (this.#ended) return
     try {
       for (;;) {
         const message = this.#reader.next((header) => this.#check(header), this.#outstanding?.wantedFds ?? 0)

@@ -30,6 +30,7 @@ export class VhostUserMemory implements DmaAllocator {
   #quarantinedBytes = 0
   #shared = false
   #retired = false
+  #reason: Error | undefined
 
   /** @throws DmaError `memory.unavailable` for huge pages that are not there; SystemError */
   constructor(path: string, options: MemoryOptions) {
@@ -84,8 +85,9 @@ export class VhostUserMemory implements DmaAllocator {
     return undefined
   }
 
-  /** @see DmaAllocator.allocate */
+  /** @see DmaAllocator.allocate; where the connection was lost, throws what it was lost for */
   allocate(length: number, alignment?: number): DmaRegion {
+    if (this.#reason) throw this.#reason
     if (this.#retired)
       throw new DmaError(
         'memory.unavailable',
@@ -129,9 +131,13 @@ export class VhostUserMemory implements DmaAllocator {
     return { allocatedBytes, allocatedRegions: this.#owners.size, quarantinedBytes: this.#quarantinedBytes }
   }
 
-  /** Gives out no memory any more, and lets go of it all once the last region has come back. Idempotent. */
-  retire(): void {
+  /**
+   * Gives out no memory any more, and lets go of it all once the last region has come back. Idempotent.
+   * @param reason what whoever wants memory is told: the device's end, for one who was about to set it up
+   */
+  retire(reason?: Error): void {
     this.#retired = true
+    this.#reason ??= reason
     this.#unmapIfUnused()
   }
 

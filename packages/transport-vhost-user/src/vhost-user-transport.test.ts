@@ -134,9 +134,6 @@ describe('initialisation over vhost-user', () => {
     const { backEnd, endpoint } = setUp({ protocolFeatures: 0n })
     const transport = await endpoint.connect()
     await negotiate(transport)
-    expect(names(backEnd).slice(-3)).toEqual(
-      ['SET_FEATURES', 'SET_MEM_TABLE', 'GET_FEATURES'].slice(0, 0).concat(names(backEnd).slice(-3)),
-    )
     const sent = names(backEnd)
     expect(sent.indexOf('GET_FEATURES', sent.indexOf('SET_MEM_TABLE'))).toBeGreaterThan(0)
     await transport.close()
@@ -307,7 +304,7 @@ describe('the end of a connection', () => {
     for (const attempt of [transport.status(), transport.reset(), transport.setStatus(1), transport.deviceFeatures()])
       await expect(attempt).rejects.toBe(reasons[0])
     expect(transport.configLength).toBe(0)
-    expect(() => transport.dma.allocate(64)).toThrow(/connection .* has ended/)
+    expect(() => transport.dma.allocate(64)).toThrow(expect.objectContaining({ code: 'device.gone' }))
     let late: Error | undefined
     transport.onGone((reason) => (late = reason))
     await until(() => late !== undefined)
@@ -330,7 +327,7 @@ describe('the end of a connection', () => {
     await until(() => backEnd.peer.ended)
     expect(transport.dma.stats.allocatedBytes).toBe(0)
     expect(transport.dma.stats.quarantinedBytes).toBeGreaterThan(4096)
-    expect(() => transport.dma.allocate(64)).toThrow(/connection .* has ended/)
+    expect(() => transport.dma.allocate(64)).toThrow(expect.objectContaining({ code: 'device.gone' }))
     // The next connection has nothing of the last one.
     await using next = await initialize(await endpoint.connect(), { ...spec, queues: ['first'] }).catch((error) => {
       throw error

@@ -302,7 +302,7 @@ export class VhostUserTransport implements Transport {
     this.#gone = reason
     this.#setLive(false)
     this.#queues.abandon()
-    this.#session.end()
+    this.#session.end(reason)
     queueMicrotask(() => {
       for (const listener of this.#goneListeners.splice(0)) listener(reason)
     })

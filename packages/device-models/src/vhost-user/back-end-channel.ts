@@ -19,7 +19,12 @@ export class BackEndChannel {
 
   /** Sends a request. Where there is no room it is left out: the front-end has requests enough that it did not read. */
   send(request: number, payload: Uint8Array = new Uint8Array(0), fds: readonly number[] = []): void {
-    if (!this.#closed) sendWithFds(this.#fd, encodeMessage(request, VhostUser.VERSION, payload), fds)
+    this.sendBytes(encodeMessage(request, VhostUser.VERSION, payload), fds)
+  }
+
+  /** Sends bytes as they are: for profiles. @param fds stay open here */
+  sendBytes(bytes: Uint8Array, fds: readonly number[] = []): void {
+    if (!this.#closed) sendWithFds(this.#fd, bytes, fds)
   }
 
   close(): void {

@@ -1,15 +1,20 @@
+import { RegionAllocator } from '@virtio-ts/memory'
 import {
   close,
   eventfd,
+  type Mapping,
+  mapShared,
+  memfdCreate,
   PollEvent,
   poll,
   read,
   receiveWithFds,
+  sealAgainstResize,
   sendWithFds,
   socketPair,
+  truncate,
   write,
 } from '@virtio-ts/native'
-import { type MappedDma, memfdDma } from '@virtio-ts/memory/memfd'
 import { HandQueue } from '../../test-support/hand-queue.ts'
 import { PackedHandQueue } from '../../test-support/packed-hand-queue.ts'
 
@@ -62,7 +67,12 @@ export async function settle(): Promise<void> {
 /** A front-end in the plainest way: numbers and offsets of the protocol as literals. */
 export class RawFrontEnd {
   readonly fd: number
-  readonly dma: MappedDma
+  readonly length: number
+  /** The file behind its memory. */
+  readonly file: number
+  readonly deviceAddress = 0x4000_0000
+  readonly dma: RegionAllocator
+  readonly #mapping: Mapping
   readonly #opened: number[] = []
   /** Where this front-end says its memory is in its own address space: not where the device sees it. */
   readonly userBase = 0x7f00_1234_0000
@@ -73,7 +83,12 @@ export class RawFrontEnd {
 
   constructor(fd: number, length = 1 << 20) {
     this.fd = fd
-    this.dma = memfdDma(length, { deviceAddress: 0x4000_0000 })
+    this.length = length
+    this.file = memfdCreate('raw-front-end')
+    truncate(this.file, length)
+    sealAgainstResize(this.file)
+    this.#mapping = mapShared(this.file, length)
+    this.dma = new RegionAllocator({ bytes: this.#mapping.bytes, deviceAddress: this.deviceAddress })
   }
 
   static pair(): { mine: RawFrontEnd; theirs: number } {
@@ -140,17 +155,17 @@ export class RawFrontEnd {
     }
     this.send(3)
     this.send(2, words64(features | (protocol === undefined ? 0n : 1n << 30n)))
-    this.send(5, this.regions(), [this.dma.fd])
+    this.send(5, this.regions(), [this.file])
     return { offered, protocol: offeredProtocol }
   }
 
   /** One region: all memory. */
   regions(): Uint8Array {
-    return joined(words32(1, 0), words64(this.dma.deviceAddress, this.dma.length, this.userBase, 0))
+    return joined(words32(1, 0), words64(this.deviceAddress, this.length, this.userBase, 0))
   }
 
   toUser(deviceAddress: number): number {
-    return deviceAddress - this.dma.deviceAddress + this.userBase
+    return deviceAddress - this.deviceAddress + this.userBase
   }
 
   /** Tells of a ring: size, base, addresses, descriptors; enabled where that is a message. */
@@ -220,7 +235,8 @@ export class RawFrontEnd {
   close(): void {
     this.hangUp()
     for (const fd of this.#opened.splice(0)) close(fd)
-    this.dma.close()
+    this.#mapping.unmap()
+    close(this.file)
   }
 
   async #receive(length: number): Promise<{ bytes: Uint8Array<ArrayBuffer>; fds: number[] } | undefined> {

@@ -29,8 +29,8 @@ export function decodeBase({ base, packed, fromUsedIndex, deviceArea }: Base): R
   const used = deviceArea
     ? new DataView(deviceArea.buffer, deviceArea.byteOffset).getUint16(SplitRing.USED_IDX, true)
     : taken
-  if (fromUsedIndex) return { taken: used, used }
-  return taken === 0 ? undefined : { taken, used }
+  if (taken === 0 && (used === 0 || !fromUsedIndex)) return undefined
+  return { taken: fromUsedIndex ? used : taken, used }
 }
 
 /** What GET_VRING_BASE says of a ring that is so far. */

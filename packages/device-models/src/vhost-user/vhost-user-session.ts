@@ -55,6 +55,11 @@ export class VhostUserSession {
     return this.#count
   }
 
+  /** Sends bytes as they are: for profiles that say what nobody asked. @param fds closed when they have gone */
+  sendBytes(bytes: Uint8Array, fds: readonly number[] = []): void {
+    this.#stream.send(bytes, fds)
+  }
+
   /** Begins to serve the front-end. */
   start(): void {
     const moment = { close: false }
