@@ -39,7 +39,9 @@ pair.onReceive(() => {
   while (pair.armReceive())
 })
 
-parentPort.on('message', async ({ stop, report }) => {
+parentPort.on('message', (message) => void obey(message))
+
+async function obey({ stop, report }) {
   if (report) parentPort.postMessage({ report: pair.report() })
   if (stop === undefined) return
   await pair.drain(1000)
@@ -50,5 +52,5 @@ parentPort.on('message', async ({ stop, report }) => {
   mapping.unmap()
   parentPort.postMessage({ stopped: last, idle })
   parentPort.close()
-})
+}
 parentPort.postMessage({ ready: pair.index })

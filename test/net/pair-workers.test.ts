@@ -2,8 +2,9 @@ import { once } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { type DeviceMoments, modelFunction, NetModel } from '@virtio-ts/device-models'
-import { type FaultReport, NetDriver, type NetPairTransfer, type PairReport } from '@virtio-ts/driver-net'
+import { type FaultReport, NetDriver, type NetPairTransfer, NetQueuePair, type PairReport } from '@virtio-ts/driver-net'
 import { type MappedDma, memfdDma } from '@virtio-ts/memory/memfd'
+import { mapShared } from '@virtio-ts/native'
 import { VirtioPciDriver } from '@virtio-ts/transport-pci'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { sharedTransport } from './shared-transport.fixture.ts'
@@ -113,6 +114,49 @@ describe.each(['split', 'packed'] as const)('queue pairs in workers, %s rings', 
     await driver.close()
     shared.dispose()
     expect(fn.violations).toEqual([])
+    await fn.close()
+  })
+
+  it('can be adopted only in the memory they lie in, and once', async () => {
+    const model = new NetModel({ queuePairs: PAIRS, features: { MQ: true } })
+    const fn = modelFunction(model, { dma, ringFeatures: { RING_PACKED: format === 'packed' } })
+    const shared = sharedTransport(await VirtioPciDriver.attach(fn))
+    const driver = await NetDriver.open(shared.transport, { queuePairs: PAIRS, transferPairs: 'others' })
+    const [first, second] = driver.pairs
+    // The first is the owner's, and has its buffers.
+    expect(() => first!.transfer()).toThrow(expect.objectContaining({ code: 'ring.in-use' }))
+    const transfer = structuredClone(second!.transfer())
+    expect(() => second!.transfer()).toThrow(expect.objectContaining({ code: 'ring.in-use' }))
+    expect([second!.reserve(60), second!.receive(() => {}, 1)]).toEqual([-1, 0])
+    const notify = { notifyReceive: () => {}, notifyTransmit: () => {} }
+    const { deviceAddress } = transfer.memory
+    const mapping = mapShared(dma.fd, dma.length)
+    const { bytes } = mapping
+    const all = { bytes, deviceAddress, ...notify }
+    const elsewhere = [
+      { ...all, bytes: bytes.subarray(0, 4096) },
+      { ...all, bytes: bytes.subarray(1 << 20), deviceAddress: deviceAddress + (1 << 20) },
+      { ...all, deviceAddress: transfer.packets.deviceAddress + 4096 },
+    ]
+    for (const options of elsewhere) expect(() => NetQueuePair.adopt(transfer, options)).toThrow(RangeError)
+    const lost = { ...transfer, packets: { ...transfer.packets, length: dma.length } }
+    expect(() => NetQueuePair.adopt(lost, all)).toThrow(RangeError)
+    const pair = NetQueuePair.adopt(transfer, all)
+    expect(() => pair.transfer()).toThrow('only its owner')
+    const slot = pair.reserve(60)
+    pair.setEnabled(false)
+    expect([pair.reserve(60), pair.commit(slot, 60)]).toEqual([-1, false])
+    pair.setEnabled(true)
+    expect(pair.send(new Uint8Array(60))).toBe(true)
+    const faults: string[] = []
+    pair.onFault(({ code }) => faults.push(code))
+    pair.stop()
+    pair.stop({ code: 'device.gone', message: 'too late' })
+    pair.setEnabled(true)
+    expect([pair.reserve(60), pair.fault, faults]).toEqual([-1, undefined, []])
+    mapping.unmap()
+    await driver.close()
+    shared.dispose()
     await fn.close()
   })
 

@@ -558,6 +558,9 @@ describe('a transmit queue that fell asleep while it was full', () => {
       const { driver } = await bench({ profile: profile as never, options: { queueSize: 4 } })
       let space = 0
       driver.onTransmitSpace(() => space++)
+      // It has worked before: that is no progress since.
+      driver.send(new Uint8Array(60))
+      expect(await driver.drain()).toBe(0)
       asleep = true
       while (driver.send(new Uint8Array(60)));
       asleep = false

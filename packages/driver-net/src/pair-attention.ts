@@ -129,7 +129,7 @@ export class PairAttention {
   }
 
   #lookSoon(): void {
-    this.#fullTimer = setTimeout(() => this.#lookAtFull(), Math.min(FULL_LOOK, this.#options.interval))
+    this.#fullTimer ??= setTimeout(() => this.#lookAtFull(), Math.min(FULL_LOOK, this.#options.interval))
     this.#fullTimer.unref()
   }
 

@@ -116,6 +116,36 @@ describe('frames', () => {
     })
   })
 
+  it('whose pieces look like packets of their own are one packet all the same', () => {
+    const device = bench()
+    const frame = new Uint8Array(3 * LENGTH - 2 * HEADER)
+    // Where the next buffers begin: a header of zeros that says it is one buffer.
+    for (const at of [LENGTH - HEADER, 2 * LENGTH - HEADER]) frame[at + NetHeader.NUM_BUFFERS] = 1
+    device.deliver(frame)
+    device.deliver(small)
+    expect(device.frames()).toEqual([frame, small])
+    expect(device.stats()).toMatchObject({ rx_packets: 2, rx_merged_packets: 1, rx_dropped: 0 })
+  })
+
+  it.each([12, 13, 14])('of header and %d bytes are none, but from 14', (length) => {
+    const device = bench()
+    device.deliver(small.subarray(0, length))
+    device.use(new Uint8Array(HEADER).fill(0).with(NetHeader.NUM_BUFFERS, 1), length - 1)
+    expect(device.frames().map((frame) => frame.length)).toEqual(length === 14 ? [14] : [])
+    expect(device.stats()).toMatchObject({ rx_dropped: length === 14 ? 1 : 2 })
+  })
+
+  it('come out as they went in also where words of 32 bits do not fit on the memory', () => {
+    const device = bench({ buffers: { offset: 66, stride: STRIDE, length: LENGTH, count: COUNT } })
+    const frames = [small, small.subarray(0, 20)]
+    for (const frame of frames) {
+      const { cookie } = device.queue.available[0]!
+      device.memory.bytes.set([...new Array(10).fill(0), 1, 0, ...frame], 66 + cookie * STRIDE)
+      device.queue.use(HEADER + frame.length)
+    }
+    expect(device.frames()).toEqual(frames)
+  })
+
   it('are described piece by piece', () => {
     const device = bench()
     device.deliver(large)

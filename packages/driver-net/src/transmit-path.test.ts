@@ -201,13 +201,26 @@ describe('space', () => {
 })
 
 describe('the header', () => {
-  it('of an ordinary frame is twelve zeros, whatever was there', () => {
-    const { path, memory, last } = bench()
+  it.each([
+    [12, 0],
+    [20, 0],
+    // Memory that words of 32 bits do not fit on.
+    [12, 2],
+    [20, 2],
+  ] as const)('of an ordinary frame is %d zeros, whatever was there (offset %d)', (headerLength, shift) => {
+    const room = headroom(headerLength)
+    const { path, memory, last } = bench({
+      headerLength,
+      headroom: room,
+      small: { offset: 64 + shift, stride: 2112, length: room + SMALL, count: 4 },
+    })
     const slot = path.reserve(frame.length)
-    memory.bytes.fill(0xff, path.frameOffset(slot) - 12, path.frameOffset(slot))
-    memory.bytes.set(frame, path.frameOffset(slot))
+    const at = path.frameOffset(slot)
+    memory.bytes.fill(0xff, at - headerLength - 4, at)
+    memory.bytes.set(frame, at)
     expect(path.commit(slot, frame.length, undefined, 0)).toBe(true)
-    expect(last()).toEqual(Uint8Array.from([...new Array(12).fill(0), ...frame]))
+    expect(last()).toEqual(Uint8Array.from([...new Array(headerLength).fill(0), ...frame]))
+    expect([...memory.bytes.subarray(at - headerLength - 4, at - headerLength)]).toEqual([255, 255, 255, 255])
   })
 
   it('has ten bytes on legacy devices, and nothing of the frame in front is lost', () => {
