@@ -78,7 +78,7 @@ requirement(
       const { pid } = netd
       expect(await netd.stop()).toBe(0)
       expect(netd.stderr).toMatch(/^(netd: waiting for a vhost-user back-end to connect to .*\n)?$/)
-      expect(() => readdirSync(`/proc/${pid}`)).toThrow()
+      expect(() => readdirSync(`/proc/${pid}`)).toThrow('ENOENT')
     }
     for (const side of [here, there]) expect(side.run('ip', '-o', 'link')).not.toContain('t0')
   }

@@ -23,7 +23,7 @@ export function openMetrics(
   description: SessionDescription,
   counters: Readonly<Record<string, number>>,
 ): string {
-  const { state, net, device, locator } = description
+  const { state, net, device, locator, peer } = description
   const session = labels({ name })
   const lines: string[] = []
   const family = (metric: string, type: string, help: string, sample: string) => {
@@ -39,7 +39,7 @@ export function openMetrics(
     'netd_running',
     'gauge',
     '1 while the device works, 0 while it is brought up again or stopping.',
-    `netd_running${session} ${state === 'running' ? 1 : 0}`,
+    `netd_running${session} ${state === 'running' && (peer?.state ?? state) === 'running' ? 1 : 0}`,
   )
   family(
     'netd_link_up',
@@ -47,6 +47,14 @@ export function openMetrics(
     '1 while the device reports its link up.',
     `netd_link_up${session} ${net.linkUp ? 1 : 0}`,
   )
+  if (peer) {
+    family(
+      'netd_peer_link_up',
+      'gauge',
+      '1 while the second device of a bridge reports its link up.',
+      `netd_peer_link_up${session} ${peer.net.linkUp ? 1 : 0}`,
+    )
+  }
   for (const [key, value] of Object.entries(counters)) {
     const metric = `netd_${key.replaceAll(/[^A-Za-z0-9_]/g, '_')}`
     const help = `${key.replaceAll(/[\\\n]/g, ' ')} of netd stats.`
