@@ -1,4 +1,6 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { ControlClient } from '../../apps/netd/src/control/control-client.ts'
@@ -26,27 +28,34 @@ requirement(
   let there: NetworkNamespace
   let pair: VhostPair
   let netds: RunningNetd[]
+  let folder: string
 
   beforeEach(() => {
     here = NetworkNamespace.create()
     there = NetworkNamespace.create()
     netds = []
+    folder = mkdtempSync(join(tmpdir(), 'vts-vhost-user-'))
   })
 
   afterEach(async () => {
     here.close()
     there.close()
+    rmSync(folder, { recursive: true })
     await pair?.close()
   })
 
   /** Starts both netds, and testpmd before them or, where it connects, after. */
-  async function connect(options: VhostPairOptions = {}, flags: readonly string[] = []): Promise<void> {
+  async function connect(
+    options: VhostPairOptions = {},
+    flags: readonly string[] = [],
+    env: NodeJS.ProcessEnv = {},
+  ): Promise<void> {
     pair = new VhostPair(options)
     if (!options.client) await pair.start()
     const suffix = options.client ? ',server' : ''
     netds = [here, there].map(
       (side, index) =>
-        new RunningNetd(side, [`vhost-user:${pair.paths[index as 0 | 1]}${suffix}`, '--tap', 't0', ...flags]),
+        new RunningNetd(side, [`vhost-user:${pair.paths[index as 0 | 1]}${suffix}`, '--tap', 't0', ...flags], env),
     )
     if (options.client) {
       // They listen before anybody can connect.
@@ -186,6 +195,21 @@ requirement(
     server.close()
     expect([download, upload]).toEqual([server.sha256, sent])
     await stop()
+  })
+
+  it('an error in the thread of a further pair ends netd with 1 and its text, and the interface is gone', async () => {
+    const preload = join(folder, 'preload.cjs')
+    writeFileSync(
+      preload,
+      `const { workerData } = require('node:worker_threads')
+       if (workerData?.tapFd !== undefined) setTimeout(() => { throw new Error('thrown by a test') }, 3000)`,
+    )
+    await connect({ queues: 2 }, ['--queues', '2'], { NODE_OPTIONS: `--require ${preload}` })
+    for (const [index, netd] of netds.entries()) {
+      expect(await netd.ended).toEqual({ code: 1, signal: null })
+      expect(netd.stderr).toContain('thrown by a test')
+      expect([here, there][index]?.run('ip', '-o', 'link')).not.toContain('t0')
+    }
   })
 
   it('--poll: the same without interrupts', async () => {

@@ -60,14 +60,14 @@ describe('renderSession', () => {
       ...port.device,
       transport: 'vhost-user',
       location: '/run/a.sock',
-      interrupts: 'eventfd',
+      interrupts: 'eventfd' as const,
       vectors: 3,
     }
     const behindSocket = { ...port, device, socket: { path: '/run/a.sock', listens: 'back-end' } } as const
     expect(renderSession({ ...behindSocket, peer: exampleDescription })).toBe(
       [
         'vhost-user /run/a.sock  virtio-net (the back-end listens)',
-        '└─ VhostUserEndpoint  vhost-user, 3 vectors',
+        '└─ VhostUserEndpoint  vhost-user, eventfds, 3 vectors',
         '   └─ NetDriver  52:54:00:12:34:56, link up, MTU 1500',
         '         features: CSUM MAC VERSION_1',
         '         queues: receiveq1 256, transmitq1 256, controlq 64',

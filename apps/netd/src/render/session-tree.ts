@@ -9,9 +9,8 @@ function pciId(id: number): string {
   return id.toString(16).padStart(4, '0')
 }
 
-function interruptsOf({ socket, device: { interrupts, vectors } }: PortDescription): string {
+function interruptsOf({ device: { interrupts, vectors } }: PortDescription): string {
   if (interrupts === 'none') return 'polled, no interrupts'
-  if (socket) return `${vectors} ${vectors === 1 ? 'vector' : 'vectors'}`
   if (interrupts === 'intx') return 'INTx'
   const count = `${vectors} ${vectors === 1 ? 'vector' : 'vectors'}`
   return interrupts === 'eventfd' ? `eventfds, ${count}` : `MSI-X ${count}`
