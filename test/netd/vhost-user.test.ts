@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -150,6 +150,16 @@ requirement(
     await pair.kill()
     for (const netd of netds) await netd.event('fault')
     await stop()
+  })
+
+  it('stops in order while nobody has connected yet, and leaves no socket behind', async () => {
+    const path = join(folder, 'lonely')
+    const netd = new RunningNetd(here, [`vhost-user:${path},server`, '--tap', 't0'])
+    while (!existsSync(path)) await sleep(20)
+    expect(netd.stderr).toContain(`waiting for a vhost-user back-end to connect to ${path}`)
+    expect(await netd.stop()).toBe(0)
+    expect(existsSync(path)).toBe(false)
+    expect(here.run('ip', '-o', 'link')).not.toContain('t0')
   })
 
   it('listens where the back-end connects, and goes on listening when that one is gone', async () => {
