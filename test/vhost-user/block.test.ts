@@ -140,9 +140,9 @@ requirement('qemu-storage-daemon')('a block device at qemu-storage-daemon', () =
     const failed = new Promise<void>((resolve) => device.onFault((reason) => resolve(void faults.push(reason))))
     const memory = device.allocate(1024)
     daemon.signal('SIGSTOP')
-    const request = expect(transfer(device, memory, REQUEST_IN, 0)).rejects.toMatchObject({ code: 'device.gone' })
+    const request = transfer(device, memory, REQUEST_IN, 0).catch((error: unknown) => error)
     await daemon.kill()
-    await request
+    expect(await request).toMatchObject({ code: 'device.gone' })
     await failed
     expect(faults).toMatchObject([
       { code: 'device.gone', cause: { code: 'device.gone', cause: { code: 'vhost-user.disconnected' } } },

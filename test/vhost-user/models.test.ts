@@ -52,7 +52,7 @@ async function openNet({ backEnd: how, model: options, endpoint }: Case, netOpti
     allocatedBytes: () => transport.dma.stats.allocatedBytes,
     async dispose() {
       await place.close()
-      await backEnd.close()
+      backEnd.close()
     },
   }
 }
@@ -117,7 +117,7 @@ describe('a device at a vhost-user back-end', () => {
       expect((await rng.randomFill(new Uint8Array(64))).some((byte) => byte !== 0)).toBe(true)
     }
     expect(backEnd.violations).toEqual([])
-    await backEnd.close()
+    backEnd.close()
   })
 })
 
@@ -133,7 +133,7 @@ for (const ringFeatures of [{}, packed]) {
         transport: await endpoint.connect(),
         async dispose() {
           await endpoint.close()
-          await backEnd.close()
+          backEnd.close()
         },
       }
     },

@@ -15,10 +15,9 @@ export async function openTransport(fd: number, options: TransportOptions): Prom
   const session = await Session.open(fd, options)
   try {
     // The part needs the transport for one command, and the transport needs the part.
-    let transport: VhostUserTransport | undefined
-    const usePairs = async (pairs: number): Promise<boolean> => (await transport?.usePairs(pairs)) ?? false
+    const usePairs = (pairs: number): Promise<boolean> => transport.usePairs(pairs)
     const part = await choosePart(session, options, usePairs)
-    transport = new VhostUserTransport(session, part, options.deviceType)
+    const transport: VhostUserTransport = new VhostUserTransport(session, part, options.deviceType)
     return transport
   } catch (error) {
     session.end()

@@ -7,6 +7,7 @@ import {
   protocolFeatures,
   RawBackEnd,
   type RawBackEndOptions,
+  type RawMessage,
   reply,
   u32s,
   u64,
@@ -485,7 +486,7 @@ describe('memory over vhost-user', () => {
       await negotiate(transport)
       const table = backEnd.peer.find(Request.SET_MEM_TABLE)
       expect(table?.fds.length).toBe(regions)
-      const view = new DataView((table?.payload as Uint8Array).buffer)
+      const view = new DataView((table as RawMessage).payload.buffer)
       expect(view.getUint32(0, true)).toBe(regions)
       let next = 2 << 20
       for (let i = 0; i < regions; i++) {
