@@ -1,6 +1,10 @@
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { requirement } from '../requirements.ts'
 
 const program = fileURLToPath(new URL('../../apps/netd/bin/netd.js', import.meta.url))
@@ -75,6 +79,83 @@ requirement(
     ['a device that is gone', 'gone', 69, /gone|no longer answers/],
   ])('a device with %s', (_, kind, exitCode, what) => {
     expectAnswer(netd(['run', `model:net,hostile=${kind}`, '--tap', 't0']), exitCode, what)
+  })
+
+  describe('a vhost-user socket', () => {
+    let folder: string
+    beforeEach(() => {
+      folder = mkdtempSync(join(tmpdir(), 'vts-bad-socket-'))
+    })
+    afterEach(() => rmSync(folder, { recursive: true }))
+
+    /** Something listens at the path while `act` runs, in a process of its own: netd is waited for without an event loop. */
+    async function listening(path: string, act: () => void): Promise<void> {
+      const script = `require('node:net').createServer(() => {}).listen(${JSON.stringify(path)}, () => console.log('ready'))`
+      const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
+      await once(child.stdout, 'data')
+      try {
+        act()
+      } finally {
+        child.kill('SIGKILL')
+      }
+    }
+
+    it('69: that is not there', () => {
+      expectAnswer(
+        netd(['run', `vhost-user:${folder}/none`]),
+        69,
+        /no vhost-user back-end answers at .*none\n {2}there is no such socket/,
+      )
+    })
+
+    it('69: a plain file, and one left behind by a program that has ended', async () => {
+      const file = join(folder, 'file')
+      writeFileSync(file, '')
+      expectAnswer(netd(['run', `vhost-user:${file}`]), 69, /not a socket that somebody listens on/)
+      const left = join(folder, 'left')
+      await listening(left, () => {})
+      expectAnswer(netd(['run', `vhost-user:${left}`]), 69, /not a socket that somebody listens on/)
+    })
+
+    it('69: where nobody speaks vhost-user', async () => {
+      const path = join(folder, 'silent')
+      await listening(path, () => expectAnswer(netd(['run', `vhost-user:${path}`]), 69, /did not answer GET_FEATURES/))
+    })
+
+    it('69: to listen on, where somebody does already, or without a directory', async () => {
+      const path = join(folder, 'used')
+      await listening(path, () =>
+        expectAnswer(netd(['run', `vhost-user:${path},server`]), 69, /a process listens there/),
+      )
+      expectAnswer(
+        netd(['run', `vhost-user:${folder}/no/such,server`]),
+        69,
+        /cannot listen .*\n {2}there is no such directory/,
+      )
+    })
+
+    it('77: that this user may not use', async () => {
+      const path = join(folder, 'private')
+      // Root without the capabilities that make it root, who owns neither folder nor socket.
+      chmodSync(folder, 0o755)
+      const asNobody = [
+        'setpriv',
+        '--reuid=65534',
+        '--clear-groups',
+        '--inh-caps=+net_admin',
+        '--ambient-caps=+net_admin',
+      ]
+      await listening(path, () => {
+        chmodSync(path, 0o600)
+        expectAnswer(netd(['run', `vhost-user:${path}`], asNobody), 77, /this user may not use it/)
+      })
+    })
+
+    it('2: with a path that no socket can have', () => {
+      expectAnswer(netd(['run', `vhost-user:/${'x'.repeat(107)}`]), 2, /at most 107 bytes/)
+      expectAnswer(netd(['run', 'vhost-user:']), 2, /needs the path of a socket/)
+      expectAnswer(netd(['bridge', 'vhost-user:/a', 'vhost-user:/a']), 2, /cannot be bridged with itself/)
+    })
   })
 
   it('nothing is left behind by a start that failed', () => {

@@ -18,7 +18,10 @@ interface Ended {
 }
 
 function netd(...args: string[]): Ended {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], { encoding: 'utf8' })
+  const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], {
+    encoding: 'utf8',
+    timeout: 20_000,
+  })
   return { code: status, stdout, stderr }
 }
 
@@ -56,7 +59,7 @@ describe('the built program', () => {
     expect(netd('--version')).toEqual({ code: 0, stdout: `netd ${version}\n`, stderr: '' })
     const help = netd('--help')
     expect([help.code, help.stderr]).toEqual([0, ''])
-    for (const command of ['demo', 'run', 'devices', 'show', 'stats', 'capture', 'doctor']) {
+    for (const command of ['demo', 'run', 'bridge', 'devices', 'show', 'stats', 'capture', 'doctor']) {
       expect(help.stdout).toMatch(new RegExp(`^ {2}${command}\\b`, 'm'))
       expect(netd(command, '--help').stdout).toContain(`Usage: netd ${command}`)
     }
@@ -70,10 +73,11 @@ describe('the built program', () => {
     })
     expect(netd('run', 'model:net', '--poll=1')).toMatchObject({ code: 2, stdout: '' })
     expect(netd('run', 'modle:net')).toMatchObject({ code: 2, stderr: expect.stringContaining('did you mean model:?') })
-    expect(netd('run', 'model:net', '--queues', '2')).toMatchObject({
+    expect(netd('run', 'model:net', '--queues', '0')).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining('multiqueue'),
+      stderr: expect.stringContaining('from 1 to 256'),
     })
+    expect(netd('bridge', 'model:net')).toMatchObject({ code: 2, stderr: expect.stringContaining('needs LOCATOR') })
     expect(netd()).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('Usage:') })
   })
 

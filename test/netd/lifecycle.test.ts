@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { requirement } from '../requirements.ts'
@@ -6,9 +6,11 @@ import { NetworkNamespace } from '../support/network-namespace.ts'
 import { RunningNetd } from '../support/running-netd.ts'
 import { lease } from '../support/transfer.ts'
 
-/** Children of a process: netd's QEMU is one. */
+/** Children of a process, whichever of its threads started them: netd's QEMU is one. */
 function childrenOf(pid: number): number[] {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)
+  return readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
+    readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
+  )
 }
 
 /** A process that ended stays listed as a zombie until somebody asks for its status: that counts as ended. */

@@ -10,7 +10,7 @@ export interface NetdEvent {
   readonly [key: string]: unknown
 }
 
-/** A `netd run --json` in a namespace: its events, its end. */
+/** A `netd run --json` in a namespace, or a `netd bridge --json`: its events, its end. */
 export class RunningNetd {
   readonly #child: ChildProcess
   readonly events: NetdEvent[] = []
@@ -19,11 +19,15 @@ export class RunningNetd {
   #wakeUp: () => void = () => {}
 
   constructor(namespace: NetworkNamespace, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
-    this.#child = namespace.spawn(process.execPath, [program, 'run', ...args, '--json'], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      // A folder of its own: the control socket is named after the TAP, and every test calls its TAP t0.
-      env: { ...process.env, NETD_RUNTIME_DIR: namespace.runtimeDirectory, ...env },
-    })
+    this.#child = namespace.spawn(
+      process.execPath,
+      [program, ...(args[0] === 'bridge' ? [] : ['run']), ...args, '--json'],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        // A folder of its own: the control socket is named after the TAP, and every test calls its TAP t0.
+        env: { ...process.env, NETD_RUNTIME_DIR: namespace.runtimeDirectory, ...env },
+      },
+    )
     if (!this.#child.stdout || !this.#child.stderr) throw new Error('no pipes')
     createInterface(this.#child.stdout).on('line', (line) => {
       this.events.push(JSON.parse(line) as NetdEvent)

@@ -3,11 +3,17 @@
  * @packageDocumentation
  */
 export { headerComment } from './capture/header-comment.ts'
-export type { CaptureDirection, PacketTap } from './capture/packet-tap.ts'
+export type { CaptureDirection, CaptureSink, PacketTap } from './capture/packet-tap.ts'
 export { PcapngCapture, type PcapngCaptureOptions } from './capture/pcapng-capture.ts'
 export { ExitCode } from './command-line/exit-code.ts'
 export { NetdError, type NetdErrorDetails } from './command-line/netd-error.ts'
-export type { Observable, SessionDescription, TapDescription } from './control/observable.ts'
+export type {
+  DeviceIdentity,
+  Observable,
+  PortDescription,
+  SessionDescription,
+  TapDescription,
+} from './control/observable.ts'
 export {
   formatLocator,
   type Locator,

@@ -206,11 +206,14 @@ describe('formatLocator', () => {
 })
 
 describe('supportedLocator', () => {
-  it.each(['model:net', 'qemu:virtio-net-pci', 'qemu:virtio-net-pci-non-transitional'])('takes %s', (text) => {
-    expect(formatLocator(supportedLocator(parseLocator(text)))).toBe(text)
-  })
+  it.each(['model:net', 'qemu:virtio-net-pci', 'vhost-user:/run/a.sock', 'vhost-user:/run/a.sock,server'])(
+    'takes %s',
+    (text) => {
+      expect(formatLocator(supportedLocator(parseLocator(text)))).toBe(text)
+    },
+  )
 
-  it.each(['vfio:0000:00:04.0', 'sysfs:0000:00:04.0', 'vhost-user:/x', 'model:block'])(
+  it.each(['vfio:0000:00:04.0', 'sysfs:0000:00:04.0', 'model:block'])(
     'answers %s with "not available in this version"',
     (text) => {
       let error: unknown

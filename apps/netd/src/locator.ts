@@ -43,7 +43,7 @@ export interface PciLocator {
 export type Locator = ModelLocator | QemuLocator | VhostUserLocator | PciLocator
 
 /** The locators this version can open. */
-export type SupportedLocator = ModelLocator | QemuLocator
+export type SupportedLocator = ModelLocator | QemuLocator | VhostUserLocator
 
 const forms: Readonly<Record<Locator['scheme'], string>> = {
   model: 'model:net[,key=value...]',
@@ -56,6 +56,8 @@ const forms: Readonly<Record<Locator['scheme'], string>> = {
 const netdevKinds: readonly string[] = ['user', 'tap', 'hub', 'stream'] satisfies QemuNetdevKind[]
 const machines: readonly string[] = ['q35', 'pc'] satisfies QemuMachine[]
 const maxLength = 4096
+/** What sun_path of struct sockaddr_un holds, with a zero behind. */
+const maxSocketPath = 107
 
 /** What the bench itself says about the device; a property of the same name would contradict it. */
 const benchProperties: Readonly<Record<string, string>> = {
@@ -174,6 +176,12 @@ function parseQemu(text: string): QemuLocator {
 function parseVhostUser(text: string): VhostUserLocator {
   const [path = '', ...items] = splitEscaped(text, ',')
   if (path === '') throw malformed('vhost-user', 'vhost-user: needs the path of a socket')
+  if (Buffer.byteLength(path) > maxSocketPath)
+    throw malformed(
+      'vhost-user',
+      `vhost-user: a socket's path has at most ${maxSocketPath} bytes`,
+      `this has ${Buffer.byteLength(path)}`,
+    )
   const unknown = items.find((item) => item !== 'server')
   if (unknown !== undefined || items.length > 1)
     throw malformed('vhost-user', `vhost-user: unknown option ${quote(items.join(','))}`)
@@ -211,7 +219,7 @@ export function formatLocator(locator: Locator): string {
 function unsupportedLocator(locator: Locator): NetdError {
   return new NetdError('locator.unsupported', `${formatLocator(locator)} is not available in this version of netd`, {
     why: 'it was understood, but nothing here can open it yet',
-    fix: 'model:net (in this process) and qemu:virtio-net-pci (QEMU bench) work',
+    fix: 'model:net (in this process), qemu:virtio-net-pci (QEMU bench) and vhost-user:/path/to/socket work',
   })
 }
 
@@ -220,6 +228,7 @@ function unsupportedLocator(locator: Locator): NetdError {
  * @throws NetdError `locator.unsupported`
  */
 export function supportedLocator(locator: Locator): SupportedLocator {
-  if (locator.scheme === 'qemu' || (locator.scheme === 'model' && locator.device === 'net')) return locator
+  if (locator.scheme === 'qemu' || locator.scheme === 'vhost-user') return locator
+  if (locator.scheme === 'model' && locator.device === 'net') return locator
   throw unsupportedLocator(locator)
 }

@@ -35,6 +35,8 @@ export class ReceivedPacket {
     this.#bytes = bytes
     this.head = head
     this.header = head.subarray(0, NetHeader.LENGTH)
+    // Its owner may have given it to a driver before this one; an ordinary packet's header is not written.
+    this.header.fill(0)
     this.segmentOffsets = new Int32Array(maxSegments)
     this.segmentLengths = new Int32Array(maxSegments)
   }

@@ -7,6 +7,7 @@
 export { Epoll } from './epoll.ts'
 export { Errno } from './errno.ts'
 export { eventfd } from './eventfd.ts'
+export { exitNow } from './exit-now.ts'
 export { receiveWithFds, sendWithFds } from './fd-passing.ts'
 export {
   close,

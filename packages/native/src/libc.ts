@@ -64,6 +64,7 @@ export const libc: {
   readonly recvmsg: (fd: number, message: Bytes, flags: number) => number
   readonly unshare: (flags: number) => number
   readonly strerror: (errno: number) => string
+  readonly _exit: (code: number) => void
 } = {
   close: bind('close', 'int', ['int']),
   open: bind('open', 'int', ['str', 'int', 'uint32_t']),
@@ -96,6 +97,7 @@ export const libc: {
   recvmsg: bind('recvmsg', 'long', ['int', 'void *', 'int']),
   unshare: bind('unshare', 'int', ['int']),
   strerror: bind('strerror', 'str', ['int']),
+  _exit: bind('_exit', 'void', ['int']),
 }
 
 if (library !== undefined) keepKoffiLoaded(bind('dlopen', 'void *', ['str', 'int']))

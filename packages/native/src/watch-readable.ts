@@ -16,6 +16,9 @@ export interface WatchOptions {
  * A descriptor whose error condition outlasts the listener (a TAP interface that was deleted) is watched no longer:
  * reading it tells what has happened.
  *
+ * A worker that watches ends in order, when nothing keeps it any more; one that is terminated in the middle of its work may take the
+ * process down with it: see `exitNow`.
+ *
  * The file stays open until the watch is stopped, even if `fd` is closed first: stop, then close.
  *
  * @returns stops watching; idempotent; the listener is not called again, even if it is due

@@ -14,3 +14,20 @@ export interface PacketTap {
    */
   capture(direction: CaptureDirection, queue: number, header: Uint8Array, ...segments: Uint8Array[]): void
 }
+
+/** Takes packets that another thread has seen, later. */
+export interface CaptureSink {
+  /**
+   * `PacketTap.capture`, with the time it was seen.
+   * @param time nanoseconds since 1970
+   */
+  captureAt(
+    time: bigint,
+    direction: CaptureDirection,
+    queue: number,
+    header: Uint8Array,
+    ...segments: Uint8Array[]
+  ): void
+  /** Packets were lost on the way here. */
+  missed(count: number): void
+}

@@ -2,7 +2,8 @@ import os from 'node:os'
 import type { Writable } from 'node:stream'
 import { netdVersion } from '../command-line/version.ts'
 import { headerComment } from './header-comment.ts'
-import type { CaptureDirection, PacketTap } from './packet-tap.ts'
+import { captureTime } from './capture-time.ts'
+import type { CaptureDirection, CaptureSink, PacketTap } from './packet-tap.ts'
 import { enhancedPacket, interfaceDescription, interfaceStatistics, sectionHeader } from './pcapng.ts'
 
 /** What tcpdump takes: more than the largest frame segmentation offload makes. */
@@ -27,21 +28,16 @@ export interface PcapngCaptureOptions {
 /** How long a closing capture waits for its reader, in milliseconds. */
 const closeLimit = 2000
 
-/** Nanoseconds since 1970, steady within a process. */
-function now(): bigint {
-  return BigInt(Math.round(performance.timeOrigin * 1e6)) + BigInt(Math.round(performance.now() * 1e6))
-}
-
 /**
  * Writes packets as pcapng to a file, a pipe or a socket. The data plane never waits for the reader: what does not fit into
  * the buffer is dropped and counted, and the counts are in the capture (each packet's `epb_dropcount`, the closing statistics).
  */
-export class PcapngCapture implements PacketTap {
+export class PcapngCapture implements PacketTap, CaptureSink {
   readonly #output: Writable
   readonly #options: PcapngCaptureOptions
   readonly #snaplen: number
   readonly #maxBuffered: number
-  readonly #start = now()
+  readonly #start = captureTime()
   /** Blocks of this turn of the event loop, written together at its end. */
   #pending: Uint8Array[] = []
   #pendingBytes = 0
@@ -86,11 +82,20 @@ export class PcapngCapture implements PacketTap {
   }
 
   capture(direction: CaptureDirection, queue: number, header: Uint8Array, ...segments: Uint8Array[]): void {
+    this.captureAt(captureTime(), direction, queue, header, ...segments)
+  }
+
+  captureAt(
+    time: bigint,
+    direction: CaptureDirection,
+    queue: number,
+    header: Uint8Array,
+    ...segments: Uint8Array[]
+  ): void {
     if (this.#ended) return
     const length = segments.reduce((sum, segment) => sum + segment.length, 0)
     if (this.#output.writableLength + this.#pendingBytes + Math.min(length, this.#snaplen) > this.#maxBuffered) {
-      this.#dropped++
-      this.#droppedSinceLast++
+      this.missed(1)
       return
     }
     const dropped = this.#droppedSinceLast
@@ -98,7 +103,7 @@ export class PcapngCapture implements PacketTap {
     this.#captured++
     this.#write(
       enhancedPacket({
-        time: now(),
+        time,
         direction,
         queue,
         segments,
@@ -110,6 +115,12 @@ export class PcapngCapture implements PacketTap {
     if (this.#captured === this.#options.count) void this.close()
   }
 
+  missed(count: number): void {
+    if (this.#ended) return
+    this.#dropped += count
+    this.#droppedSinceLast += count
+  }
+
   /**
    * Writes the closing statistics and ends the output. Resolves when everything is written, or cannot be: a reader that takes
    * nothing any more is waited for 2 s. Idempotent.
@@ -118,7 +129,7 @@ export class PcapngCapture implements PacketTap {
     if (!this.#ended) {
       this.#ended = true
       const received = this.#captured + this.#dropped
-      this.#write(interfaceStatistics({ start: this.#start, end: now(), received, dropped: this.#dropped }))
+      this.#write(interfaceStatistics({ start: this.#start, end: captureTime(), received, dropped: this.#dropped }))
       this.#flush()
       this.#closeTimer = setTimeout(() => this.#fail(new Error('the reader of the capture does not read')), closeLimit)
       this.#output.end(() => this.#settle())

@@ -8,13 +8,14 @@ const locatorNote = [
   '       ,profile=honest|sloppy|strict|vbox-4.3|vbox-7  ,interface=modern|legacy|transitional  ,mac=..  ,peer=IPV4',
   '  qemu:virtio-net-pci[,prop=value...]  device of a QEMU bench; properties as QEMU spells them, then the bench itself:',
   '       ;netdev=user|tap,ifname=..|hub|stream  ;machine=q35|pc',
+  '  vhost-user:/path/to/socket[,server]  port of a vhost-user back-end (OVS-DPDK, VPP, testpmd); with server netd listens there',
 ].join('\n')
 
 const runOptions: readonly OptionSpec[] = [
   { name: 'tap', value: 'NAME', description: 'name of the TAP interface (default: the first free of vt0, vt1, ...)' },
   { name: 'mac', value: 'MAC', description: "MAC address to use instead of the device's own" },
   { name: 'mtu', value: 'N', description: 'MTU of the interface, 68 to 65535' },
-  { name: 'queues', value: 'N', description: 'pairs of queues (this version: 1)' },
+  { name: 'queues', value: 'N', description: 'pairs of queues, 1 to 256 (default: 1)' },
   { name: 'no-offload', description: 'no checksum or segmentation offload' },
   { name: 'features', value: '-NAME,..', description: 'features never to accept, e.g. -CSUM,-MRG_RXBUF' },
   { name: 'capture', value: 'FILE', description: 'capture everything to a pcapng file or FIFO' },
@@ -40,16 +41,50 @@ export const commands: readonly CommandSpec[] = [
     examples: [
       ['netd run qemu:virtio-net-pci --tap vt0', 'a device of a QEMU bench with user networking'],
       ['netd run "qemu:virtio-net-pci,mac=52:54:00:00:00:07;machine=pc"', 'properties and machine'],
+      ['netd run vhost-user:/run/vhost0.sock --queues 2', 'a port of a software switch, two pairs of queues'],
       ['netd run model:net --tap vt0 --features -CSUM', 'a software device, without checksum offload'],
     ],
     notes: [
       locatorNote,
       'SIGINT and SIGTERM stop in order: transmit is drained (2 s at most), the device reset, the TAP released; exit code 0.',
+      'A vhost-user back-end that ends is waited for: the interface has no carrier until it is back.',
     ],
     execute: async (parsed, io) => {
       const { runArguments } = await import('./run-arguments.ts')
       const args = runArguments(parsed)
       return (await import('../commands/run.ts')).run(args, io)
+    },
+  },
+  {
+    name: 'bridge',
+    summary: 'forward between two devices',
+    positionals: [
+      { name: 'LOCATOR', required: true },
+      { name: 'LOCATOR', required: true },
+    ],
+    options: [
+      {
+        name: 'name',
+        value: 'NAME',
+        description: 'what show, stats and capture call it (default: the first free of bridge0, ...)',
+      },
+      ...runOptions.filter(({ name }) => ['queues', 'no-offload', 'features', 'metrics', 'poll'].includes(name)),
+    ],
+    examples: [
+      ['netd bridge vhost-user:/run/a.sock vhost-user:/run/b.sock', 'two ports of software switches'],
+      ['netd bridge vhost-user:/run/a.sock "qemu:virtio-net-pci;netdev=tap,ifname=q0"', 'any two devices'],
+    ],
+    notes: [
+      locatorNote,
+      [
+        'Frames pass with their headers, so that segmentation and checksums are left to whoever does them last. Where the',
+        'other ring is full a frame is dropped and counted (netd stats).',
+      ].join('\n'),
+    ],
+    execute: async (parsed, io) => {
+      const { bridgeArguments } = await import('./bridge-arguments.ts')
+      const args = bridgeArguments(parsed)
+      return (await import('../commands/bridge.ts')).bridge(args, io)
     },
   },
   {

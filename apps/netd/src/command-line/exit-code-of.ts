@@ -19,6 +19,7 @@ const byPrefix: Readonly<Record<string, ExitCode>> = {
   'qemu.': ExitCode.UNAVAILABLE,
   'qmp.': ExitCode.UNAVAILABLE,
   'model.': ExitCode.UNAVAILABLE,
+  'vhost-user.': ExitCode.UNAVAILABLE,
   // It was there and working; a new start resets it.
   'device.needs-reset': ExitCode.TEMPORARY,
   'device.reset-timeout': ExitCode.TEMPORARY,

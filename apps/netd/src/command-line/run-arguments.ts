@@ -1,9 +1,7 @@
-import { NetFeature, ReservedFeature } from '@virtio-ts/spec'
 import { parseLocator, type SupportedLocator, supportedLocator } from '../locator.ts'
 import { type MetricsEndpoint, parseMetricsEndpoint } from '../metrics/metrics-endpoint.ts'
-import { NetdError } from './netd-error.ts'
+import { invalidValue as invalid, parseFeatures, parseNumber, parseQueues } from './option-values.ts'
 import type { ParsedArguments } from './parse-arguments.ts'
-import { suggestion } from './suggestion.ts'
 
 /** `netd run`, checked: everything in here is well formed. */
 export interface RunArguments {
@@ -13,7 +11,8 @@ export interface RunArguments {
   /** Six octets, lower case, colons; unicast. */
   readonly mac: string | undefined
   readonly mtu: number | undefined
-  readonly queues: 1
+  /** Pairs of queues wanted. */
+  readonly queues: number
   readonly noOffload: boolean
   /** Names of features never to accept, each known to the specification's tables; no doubles. */
   readonly features: readonly string[]
@@ -25,14 +24,6 @@ export interface RunArguments {
 }
 
 const defaultTap = 'vt%d'
-
-function invalid(option: string, value: string, why: string, example?: string): NetdError {
-  const shown = JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value)
-  return new NetdError('usage.invalid-value', `--${option} ${shown} cannot be used`, {
-    why,
-    fix: example ?? 'netd run --help',
-  })
-}
 
 /** What the kernel takes as the name of an interface and we as the name of a session; `%d` is the kernel's placeholder. */
 function parseTap(text: string): string {
@@ -65,56 +56,6 @@ function parseMac(text: string): string {
   if (mac === '00:00:00:00:00:00')
     throw invalid('mac', text, 'the all-zero address names no interface', '--mac 52:54:00:12:34:56')
   return mac
-}
-
-function parseNumber(option: string, text: string, min: number, max: number): number {
-  const number = /^[0-9]{1,9}$/.test(text) ? Number(text) : Number.NaN
-  if (!(number >= min && number <= max)) throw invalid(option, text, `it is a whole number from ${min} to ${max}`)
-  return number
-}
-
-function parseQueues(text: string): 1 {
-  const queues = parseNumber('queues', text, 1, 32768)
-  if (queues !== 1) {
-    throw invalid(
-      'queues',
-      text,
-      'this version drives one pair of queues; more come with multiqueue',
-      '--queues 1, or leave it out',
-    )
-  }
-  return queues
-}
-
-/** `-CSUM,-MRG_RXBUF`: names to leave out. Features cannot be added: what driver and device both know is used anyway. */
-function parseFeatures(text: string): readonly string[] {
-  const known = [...Object.keys(NetFeature), ...Object.keys(ReservedFeature)]
-  const names = new Set<string>()
-  for (const item of text.split(',')) {
-    const name = item
-      .slice(1)
-      .toUpperCase()
-      .replace(/^VIRTIO_(NET_F|F|RING_F)_/, '')
-    if (!item.startsWith('-') || name === '') {
-      throw invalid(
-        'features',
-        text,
-        `${JSON.stringify(item)} does not begin with "-": features can only be left out`,
-        '--features -CSUM,-MRG_RXBUF',
-      )
-    }
-    if (!known.includes(name)) {
-      const meant = suggestion(name, known)
-      throw invalid(
-        'features',
-        text,
-        `no feature is called ${JSON.stringify(name)}${meant ? `; did you mean ${meant}?` : ''}`,
-        `features: ${known.join(' ')}`,
-      )
-    }
-    names.add(name)
-  }
-  return [...names]
 }
 
 /** @throws NetdError `usage.*`, `locator.*` */

@@ -8,7 +8,7 @@ import { askByInterrupt, askByPolling, type RoundTrips } from '../demo/round-tri
 import type { DemoResult } from '../demo/demo-result.ts'
 import { parseMac } from '../packets/ethernet-frame.ts'
 import type { Ends } from '../packets/ipv4-packet.ts'
-import { describeSession, identifyFunction } from '../session/describe-session.ts'
+import { describePort } from '../session/describe-port.ts'
 import { type OpenModel, openModel } from '../session/open-model.ts'
 
 const locator = 'model:net,profile=strict'
@@ -30,7 +30,7 @@ export async function demo({ json }: { readonly json: boolean }, io: CommandIo):
 async function converse(device: OpenModel): Promise<DemoResult> {
   const roundTrips: RoundTrips[] = []
   const driver = await NetDriver.open(await VirtioPciDriver.attach(device.fn))
-  const description = describeSession(locator, 'running', identifyFunction(device.fn), driver)
+  const description = describePort(locator, 'running', device.identity, driver)
   const ends = endsOf(driver, device)
   roundTrips.push(await askByInterrupt(driver, 'ARP', [arpQuestion(ends)]))
   roundTrips.push(await askByInterrupt(driver, 'ping, 0 to 1472 bytes', pingQuestions(ends, questions)))

@@ -30,7 +30,7 @@ describe('netd devices', () => {
         '  netd would need: eth?0 taken down: the kernel uses it',
         '              and: its driver changed from virtio-pci to vfio-pci',
         '              and: an IOMMU, or sysfs: with hugepages',
-        '              and: a later netd: this version opens model: and qemu: only',
+        '              and: a later netd: this version opens no PCI function of this machine',
         '',
       ].join('\n'),
     )
@@ -56,7 +56,7 @@ describe('netd devices', () => {
         needs: [
           'a binding to vfio-pci',
           'an IOMMU, or sysfs: with hugepages',
-          'a later netd: this version opens model: and qemu: only',
+          'a later netd: this version opens no PCI function of this machine',
         ],
       },
     ])

@@ -86,50 +86,60 @@ export class ControlServer {
     const lines = new LineSplitter(maxRequestLength)
     const onData = (chunk: Buffer) => {
       lines.push(chunk)
-      try {
-        for (let line = lines.next(); line !== undefined; line = lines.next()) {
-          if (this.#answer(socket, line)) {
-            // A capture owns the connection: whatever else the client sends is read and thrown away.
-            socket.off('data', onData).resume()
-            return
-          }
-        }
-      } catch (error) {
-        refuse(socket, error)
-        socket.end()
-      }
+      // One request after the other: no more is read until these are answered.
+      socket.pause()
+      void this.#answerAll(socket, lines).then((captures) => {
+        // A capture owns the connection: whatever else the client sends is read and thrown away.
+        if (captures) socket.off('data', onData)
+        socket.resume()
+      })
     }
     socket.on('data', onData)
     socket.on('end', () => socket.listenerCount('data') > 0 && socket.end())
   }
 
+  /** Answers every whole line there is. @returns true when the connection is a capture's from here on */
+  async #answerAll(socket: Socket, lines: LineSplitter): Promise<boolean> {
+    try {
+      for (let line = lines.next(); line !== undefined; line = lines.next()) {
+        if (await this.#answer(socket, line)) return true
+      }
+    } catch (error) {
+      refuse(socket, error)
+      socket.end()
+    }
+    return false
+  }
+
   /** @returns true when the connection is a capture's from here on */
-  #answer(socket: Socket, line: string): boolean {
+  async #answer(socket: Socket, line: string): Promise<boolean> {
     try {
       const request = parseRequest(line)
-      if (request.request === 'capture') {
-        this.#capture(socket, request)
-        return true
-      }
-      respond(socket, request.request === 'describe' ? this.describe() : this.#observable.stats())
+      if (request.request === 'capture') return await this.#capture(socket, request)
+      respond(socket, await (request.request === 'describe' ? this.#describe() : this.#observable.stats()))
     } catch (error) {
       refuse(socket, error)
     }
     return false
   }
 
-  describe(): RunningDescription {
+  async #describe(): Promise<RunningDescription> {
     return {
       name: this.#name,
       pid: process.pid,
       version: netdVersion(),
       started: this.#started,
-      ...this.#observable.describe(),
+      ...(await this.#observable.describe()),
     }
   }
 
-  #capture(socket: Socket, { snaplen, count }: Extract<ControlRequest, { request: 'capture' }>): void {
-    const { locator, net } = this.#observable.describe()
+  async #capture(
+    socket: Socket,
+    { snaplen, count }: Extract<ControlRequest, { request: 'capture' }>,
+  ): Promise<boolean> {
+    const { locator, net } = await this.#observable.describe()
+    // It may have gone while the session answered, and would then never say so again.
+    if (socket.destroyed) return true
     socket.setTimeout(0)
     respond(socket, { name: this.#name })
     let detach = () => {}
@@ -147,6 +157,7 @@ export class ControlServer {
     this.#captures.add(capture)
     detach = this.#observable.attachCapture(capture)
     socket.on('end', () => void capture.close())
+    return true
   }
 }
 

@@ -1,10 +1,18 @@
-import type { PacketTap } from '../capture/packet-tap.ts'
-import type { Observable, SessionDescription } from './observable.ts'
+import { captureTime } from '../capture/capture-time.ts'
+import type { CaptureSink } from '../capture/packet-tap.ts'
+import type { Observable, PortDescription, SessionDescription } from './observable.ts'
 
-export const exampleDescription: SessionDescription = {
+const exampleFunction: NonNullable<PortDescription['function']> = {
+  bus: 'qemu',
+  address: '0000:00:01.0',
+  vendor: 0x1af4,
+  device: 0x1041,
+}
+
+export const exampleDescription: SessionDescription & { readonly function: typeof exampleFunction } = {
   locator: 'qemu:virtio-net-pci',
   state: 'running',
-  function: { bus: 'qemu', address: '0000:00:01.0', vendor: 0x1af4, device: 0x1041 },
+  function: exampleFunction,
   device: {
     transport: 'pci-modern',
     location: '0000:00:01.0',
@@ -26,7 +34,7 @@ export const exampleDescription: SessionDescription = {
 
 /** A session without a device: counts, and hands the packets a test makes to those who capture. */
 export class FakeSession implements Observable {
-  readonly taps = new Set<PacketTap>()
+  readonly taps = new Set<CaptureSink>()
   counters: Record<string, number> = { rx_packets: 0, tx_packets: 7 }
   description: SessionDescription = exampleDescription
 
@@ -39,13 +47,13 @@ export class FakeSession implements Observable {
     return { ...this.counters }
   }
 
-  attachCapture(sink: PacketTap): () => void {
+  attachCapture(sink: CaptureSink): () => void {
     this.taps.add(sink)
     return () => this.taps.delete(sink)
   }
 
   packet(direction: 'rx' | 'tx', ...segments: Uint8Array[]): void {
-    for (const tap of this.taps) tap.capture(direction, 0, new Uint8Array(12), ...segments)
+    for (const tap of this.taps) tap.captureAt(captureTime(), direction, 0, new Uint8Array(12), ...segments)
   }
 }
 

@@ -1,5 +1,5 @@
 import type { DeviceDescription } from '@virtio-ts/core'
-import type { PacketTap } from '../capture/packet-tap.ts'
+import type { CaptureSink } from '../capture/packet-tap.ts'
 
 /** One TAP interface, as `netd show` prints it. */
 export interface TapDescription {
@@ -9,13 +9,9 @@ export interface TapDescription {
   readonly offloads: readonly string[]
 }
 
-/** The chain PciFunction -> VirtioPciDriver -> NetDriver -> TAP of one device, plain data: it travels as JSON. */
-export interface SessionDescription {
-  /** The locator it was opened with. */
-  readonly locator: string
-  /** `running`; `recovering` while a failed device is brought up again; `stopping`. */
-  readonly state: 'running' | 'recovering' | 'stopping'
-  readonly function: {
+/** What a device is on its bus: one of the two. */
+export interface DeviceIdentity {
+  readonly function?: {
     /** What carries it: `qemu`, `model`. */
     readonly bus: string
     /** `0000:00:04.0` */
@@ -24,6 +20,20 @@ export interface SessionDescription {
     readonly vendor: number
     readonly device: number
   }
+  /** A vhost-user back-end. */
+  readonly socket?: {
+    readonly path: string
+    /** Which end listens; the other one connects. */
+    readonly listens: 'front-end' | 'back-end'
+  }
+}
+
+/** One device and its driver: the chain from bus to driver as plain data. */
+export interface PortDescription extends DeviceIdentity {
+  /** The locator it was opened with. */
+  readonly locator: string
+  /** `running`; `recovering` while a failed device is brought up again; `stopping`. */
+  readonly state: 'running' | 'recovering' | 'stopping'
   /** What `VirtioDevice.describe()` says; queue counters may be left out. */
   readonly device: Omit<DeviceDescription, 'queues'> & {
     readonly queues: readonly { readonly name: string; readonly index: number; readonly size: number }[]
@@ -34,20 +44,25 @@ export interface SessionDescription {
     readonly linkUp: boolean
     readonly mtu: number
   }
-  /** Left out where there is none, as in `netd demo`. */
+}
+
+/** The chain of a session, plain data: it travels as JSON. With neither `tap` nor `peer` it ends at the driver, as in `netd demo`. */
+export interface SessionDescription extends PortDescription {
   readonly tap?: TapDescription
+  /** The second device of a bridge. */
+  readonly peer?: PortDescription
 }
 
-/** What a running session lets others see. Every method is called on the main thread, between two turns of its event loop. */
+/** What a running session lets others see. It may live in another thread, which answers later, or not at all: then it rejects. */
 export interface Observable {
-  describe(): SessionDescription
+  describe(): SessionDescription | Promise<SessionDescription>
   /** Counters, whole numbers that never fall; flat names in lower case: `rx_packets`. See `isLevel` for the exception. */
-  stats(): Record<string, number>
+  stats(): Record<string, number> | Promise<Record<string, number>>
   /** Hands every packet to `sink` from now on. Returns a function that stops that; idempotent. */
-  attachCapture(sink: PacketTap): () => void
+  attachCapture(sink: CaptureSink): () => void
 }
 
-/** Whether a number of `stats()` is a level that goes up and down, and not a counter: `tx_in_flight`. */
+/** Whether a number of `stats()` is a level that goes up and down, and not a counter: `tx_in_flight`, `queue_pairs`. */
 export function isLevel(name: string): boolean {
-  return name.endsWith('_in_flight')
+  return name.endsWith('_in_flight') || name.endsWith('queue_pairs')
 }

@@ -129,12 +129,12 @@ describe('scanDevices', () => {
       'a default route over another interface: this machine is reached over eth0',
       'its driver changed from virtio-pci to vfio-pci',
       'an IOMMU, or sysfs: with hugepages',
-      'a later netd: this version opens model: and qemu: only',
+      'a later netd: this version opens no PCI function of this machine',
     ])
     expect(grouped).toMatchObject({ driver: 'vfio-pci', iommuGroup: 7, groupMembers: ['0000:00:03.0'] })
     expect(grouped?.needs).toEqual([
       'the rest of IOMMU group 7: 0000:00:03.0',
-      'a later netd: this version opens model: and qemu: only',
+      'a later netd: this version opens no PCI function of this machine',
     ])
     expect(disk?.needs).toEqual([])
   })

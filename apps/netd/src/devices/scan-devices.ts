@@ -84,7 +84,7 @@ function needsOf(found: Omit<VirtioFunction, 'needs'>): string[] {
   else if (found.groupMembers.length > 0)
     needs.push(`the rest of IOMMU group ${found.iommuGroup}: ${found.groupMembers.join(', ')}`)
   // The honest end of the list, until vfio: and sysfs: are there.
-  needs.push('a later netd: this version opens model: and qemu: only')
+  needs.push('a later netd: this version opens no PCI function of this machine')
   return needs
 }
 

@@ -35,7 +35,7 @@ function url({ endpoint }: MetricsServer, path: string): string {
 describe('openMetrics', () => {
   it('has a counter for each of stats, and the state as gauges', () => {
     session.counters['tx_in_flight'] = 3
-    const lines = openMetrics('vt0', '1.2.3', session).split('\n')
+    const lines = openMetrics('vt0', '1.2.3', session.describe(), session.stats()).split('\n')
     expect(lines).toContain('# TYPE netd_tx_in_flight gauge')
     expect(lines).toContain('netd_tx_in_flight{name="vt0"} 3')
     expect(lines).toContain('# TYPE netd_rx_packets counter')
@@ -56,7 +56,7 @@ describe('openMetrics', () => {
       state: 'recovering',
       net: { ...exampleDescription.net, linkUp: false },
     }
-    const text = openMetrics('vt0', '1', session)
+    const text = openMetrics('vt0', '1', session.describe(), session.stats())
     for (const line of text.trimEnd().split('\n'))
       expect(line).toMatch(/^(# (TYPE|HELP|EOF).*|[a-z_]+\{([a-z]+="([^"\\\n]|\\[\\"n])*",?)+\} \d+)$/)
     expect(text).toContain('locator="qemu:x,y=\\"\\\\\\n\\""')

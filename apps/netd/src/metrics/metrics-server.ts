@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:http'
+import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { NetdError } from '../command-line/netd-error.ts'
 import { netdVersion } from '../command-line/version.ts'
@@ -28,12 +28,20 @@ function answer(name: string, observable: Observable): Server {
       const path = (request.url ?? '').split('?')[0]
       if (request.method !== 'GET' && request.method !== 'HEAD') response.writeHead(405, { allow: 'GET, HEAD' }).end()
       else if (path !== '/metrics' && path !== '/') response.writeHead(404).end('metrics are at /metrics\n')
-      else
-        response.writeHead(200, { 'content-type': openMetricsContentType }).end(openMetrics(name, version, observable))
+      else void scrape(name, version, observable, response)
     },
   )
   server.maxConnections = 32
   return server
+}
+
+async function scrape(name: string, version: string, observable: Observable, response: ServerResponse): Promise<void> {
+  try {
+    const text = openMetrics(name, version, await observable.describe(), await observable.stats())
+    response.writeHead(200, { 'content-type': openMetricsContentType }).end(text)
+  } catch (error) {
+    response.writeHead(503).end(`${error instanceof Error ? error.message : String(error)}\n`)
+  }
 }
 
 async function listen(server: Server, endpoint: MetricsEndpoint): Promise<() => void> {

@@ -1,4 +1,4 @@
-import { isLevel, type Observable } from '../control/observable.ts'
+import { isLevel, type SessionDescription } from '../control/observable.ts'
 
 export const openMetricsContentType = 'application/openmetrics-text; version=1.0.0; charset=utf-8'
 
@@ -17,8 +17,13 @@ function labels(values: Readonly<Record<string, string>>): string {
  * What a session counts, in the OpenMetrics text format. Every counter of `stats()` becomes `netd_NAME_total`; what is a
  * state and not a count is taken from `describe()`.
  */
-export function openMetrics(name: string, version: string, observable: Observable): string {
-  const { state, net, device, locator } = observable.describe()
+export function openMetrics(
+  name: string,
+  version: string,
+  description: SessionDescription,
+  counters: Readonly<Record<string, number>>,
+): string {
+  const { state, net, device, locator, peer } = description
   const session = labels({ name })
   const lines: string[] = []
   const family = (metric: string, type: string, help: string, sample: string) => {
@@ -34,7 +39,7 @@ export function openMetrics(name: string, version: string, observable: Observabl
     'netd_running',
     'gauge',
     '1 while the device works, 0 while it is brought up again or stopping.',
-    `netd_running${session} ${state === 'running' ? 1 : 0}`,
+    `netd_running${session} ${state === 'running' && (peer?.state ?? state) === 'running' ? 1 : 0}`,
   )
   family(
     'netd_link_up',
@@ -42,7 +47,15 @@ export function openMetrics(name: string, version: string, observable: Observabl
     '1 while the device reports its link up.',
     `netd_link_up${session} ${net.linkUp ? 1 : 0}`,
   )
-  for (const [key, value] of Object.entries(observable.stats())) {
+  if (peer) {
+    family(
+      'netd_peer_link_up',
+      'gauge',
+      '1 while the second device of a bridge reports its link up.',
+      `netd_peer_link_up${session} ${peer.net.linkUp ? 1 : 0}`,
+    )
+  }
+  for (const [key, value] of Object.entries(counters)) {
     const metric = `netd_${key.replaceAll(/[^A-Za-z0-9_]/g, '_')}`
     const help = `${key.replaceAll(/[\\\n]/g, ' ')} of netd stats.`
     if (isLevel(key)) family(metric, 'gauge', help, `${metric}${session} ${value}`)

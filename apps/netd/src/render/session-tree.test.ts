@@ -53,6 +53,33 @@ describe('renderSession', () => {
     )
   })
 
+  it('draws a vhost-user device, and both devices of a bridge', () => {
+    const { function: fn, tap, ...port } = exampleDescription
+    expect([fn, tap]).toBeDefined()
+    const device = {
+      ...port.device,
+      transport: 'vhost-user',
+      location: '/run/a.sock',
+      interrupts: 'eventfd' as const,
+      vectors: 3,
+    }
+    const behindSocket = { ...port, device, socket: { path: '/run/a.sock', listens: 'back-end' } } as const
+    expect(renderSession({ ...behindSocket, peer: exampleDescription })).toBe(
+      [
+        'vhost-user /run/a.sock  virtio-net (the back-end listens)',
+        '└─ VhostUserEndpoint  vhost-user, eventfds, 3 vectors',
+        '   └─ NetDriver  52:54:00:12:34:56, link up, MTU 1500',
+        '         features: CSUM MAC VERSION_1',
+        '         queues: receiveq1 256, transmitq1 256, controlq 64',
+        'qemu 0000:00:01.0  1af4:1041  virtio-net (modern)',
+        '└─ VirtioPciDriver  pci-modern, MSI-X 3 vectors',
+        '   └─ NetDriver  52:54:00:12:34:56, link up, MTU 1500',
+        '         features: CSUM MAC VERSION_1',
+        '         queues: receiveq1 256, transmitq1 256, controlq 64',
+      ].join('\n'),
+    )
+  })
+
   it('colours when asked to, and says the same then', () => {
     const colored = renderSession(exampleDescription, { color: true })
     expect(colored).toContain('\u001b[1mNetDriver\u001b[')

@@ -1,6 +1,6 @@
 import pc from 'picocolors'
 import { printable } from '../command-line/printable.ts'
-import type { SessionDescription } from '../control/observable.ts'
+import type { PortDescription, SessionDescription, TapDescription } from '../control/observable.ts'
 import type { RunningDescription } from '../control/protocol.ts'
 import { deviceLabel } from '../devices/device-label.ts'
 import { renderTree, type TreeNode } from './tree.ts'
@@ -9,28 +9,32 @@ function pciId(id: number): string {
   return id.toString(16).padStart(4, '0')
 }
 
-function interruptsOf({ interrupts, vectors }: SessionDescription['device']): string {
+function interruptsOf({ device: { interrupts, vectors } }: PortDescription): string {
   if (interrupts === 'none') return 'polled, no interrupts'
   if (interrupts === 'intx') return 'INTx'
   const count = `${vectors} ${vectors === 1 ? 'vector' : 'vectors'}`
   return interrupts === 'eventfd' ? `eventfds, ${count}` : `MSI-X ${count}`
 }
 
-/** modern, transitional or legacy: what the function is, not how it is driven. */
-function generationOf({ function: fn, device }: SessionDescription): string {
-  if (fn.device >= 0x1040) return 'modern'
-  return device.legacy ? 'legacy' : 'transitional'
+/** The device where it is: a PCI function, or a back-end behind a socket. */
+function deviceLine({ function: fn, socket, device }: PortDescription): string {
+  const type = deviceLabel(device.deviceType)
+  if (socket) return `vhost-user ${socket.path}  ${type} (the ${socket.listens} listens)`
+  if (!fn) return `${device.location}  ${type}`
+  // What the function is, not how it is driven.
+  const generation = fn.device >= 0x1040 ? 'modern' : device.legacy ? 'legacy' : 'transitional'
+  return `${fn.bus} ${fn.address}  ${pciId(fn.vendor)}:${pciId(fn.device)}  ${type} (${generation})`
 }
 
-/** The chain of one session as a tree: PciFunction, VirtioPciDriver, NetDriver, TAP. */
-function sessionTree(description: SessionDescription): TreeNode {
-  const { function: fn, device, net, tap } = description
+/** The chain of one device as a tree: PciFunction, VirtioPciDriver, NetDriver, TAP. */
+function portTree(description: PortDescription, tap: TapDescription | undefined): TreeNode {
+  const { device, net } = description
   const queues = device.queues.map(({ name, size }) => `${name} ${size}`).join(', ')
   return {
-    label: `${fn.bus} ${fn.address}  ${pciId(fn.vendor)}:${pciId(fn.device)}  ${deviceLabel(device.deviceType)} (${generationOf(description)})`,
+    label: deviceLine(description),
     children: [
       {
-        label: `VirtioPciDriver  ${device.transport}, ${interruptsOf(device)}`,
+        label: `${description.socket ? 'VhostUserEndpoint' : 'VirtioPciDriver'}  ${device.transport}, ${interruptsOf(description)}`,
         children: [
           {
             label: `NetDriver  ${net.mac}, link ${net.linkUp ? 'up' : 'down'}, MTU ${net.mtu}`,
@@ -50,17 +54,19 @@ export interface RenderOptions {
   readonly color?: boolean
 }
 
-/** `sessionTree` as text; with colours the names of the classes stand out. No final line feed. */
+/** The chain of one session, or the two of a bridge, as text; with colours the names of the classes stand out. No final line feed. */
 export function renderSession(description: SessionDescription, { width, color = false }: RenderOptions = {}): string {
   const { bold, cyan, dim } = pc.createColors(color)
-  const text = printable(renderTree(sessionTree(description), width))
+  const { tap, peer } = description
+  const trees = [portTree(description, tap), ...(peer ? [portTree(peer, undefined)] : [])]
+  const text = printable(trees.map((tree) => renderTree(tree, width)).join('\n'))
   if (!color) return text
   return text
     .split('\n')
     .map((line) =>
       line
         .replace(/^([ │├└─]+)/, (lines) => dim(lines))
-        .replace(/(VirtioPciDriver|NetDriver|TAP [^ ]+)(?= {2})/, (name) => bold(name))
+        .replace(/(VirtioPciDriver|VhostUserEndpoint|NetDriver|TAP [^ ]+)(?= {2})/, (name) => bold(name))
         .replace(/(features|queues):/, (name) => cyan(name)),
     )
     .join('\n')

@@ -1,45 +1,62 @@
-import type { NetDriver, ReceivedPacket } from '@virtio-ts/driver-net'
+import type { ReceivedPacket } from '@virtio-ts/driver-net'
 import { addressOf, Errno, IoVector } from '@virtio-ts/native'
 import type { TapQueue } from '@virtio-ts/tap'
 import type { FrameTap } from './frame-tap.ts'
+import type { PacketPair } from './packet-pair.ts'
 import type { SessionCounters } from './session-counters.ts'
 
 /** Frames of one turn: enough to amortise the notification, few enough that the event loop stays answerable. */
 const budget = 64
 const headerLength = 12
+/** UIO_MAXIOV of Linux. */
+const maxPieces = 1024
 
 /**
  * Moves frames from the receive queue to the TAP. The header, and the bytes it was checked against, come from memory the device cannot
  * reach; the rest of the frame goes to the kernel straight from the ring's memory.
  */
 export class FromDevice {
-  readonly #driver: NetDriver
+  readonly #pair: PacketPair
   readonly #tap: TapQueue
   readonly #counters: SessionCounters
   readonly #frames: FrameTap
   readonly #base: number
   readonly #headAddress: number
+  readonly #queue: number
   readonly #sink = (packet: ReceivedPacket): void => this.#write(packet)
   #vector: IoVector | undefined
 
-  /** @param head what the driver was opened with: checked bytes, at an address that stays */
-  constructor(driver: NetDriver, tap: TapQueue, counters: SessionCounters, frames: FrameTap, head: Uint8Array) {
-    this.#driver = driver
+  /**
+   * @param head what the driver was opened with: checked bytes, at an address that stays
+   * @param queue the pair's index, for captures
+   */
+  constructor(
+    pair: PacketPair,
+    tap: TapQueue,
+    counters: SessionCounters,
+    frames: FrameTap,
+    head: Uint8Array,
+    queue: number,
+  ) {
+    this.#pair = pair
     this.#tap = tap
     this.#counters = counters
     this.#frames = frames
-    this.#base = addressOf(driver.bytes)
+    this.#base = addressOf(pair.bytes)
     this.#headAddress = addressOf(head)
+    this.#queue = queue
   }
 
   /** @returns true when there may be more at once */
   turn(): boolean {
-    return this.#driver.receive(this.#sink, budget) === budget
+    return this.#pair.receive(this.#sink, budget) === budget
   }
 
   #write(packet: ReceivedPacket): void {
-    if (this.#frames.active) this.#frames.received(packet, this.#driver.bytes)
-    this.#vector ??= new IoVector(packet.segmentOffsets.length + 1)
+    if (this.#frames.active) this.#frames.received(packet, this.#pair.bytes, this.#queue)
+    // A device may spread a packet over every buffer of a large ring, a byte each; the kernel takes so many pieces and no more.
+    if (packet.segmentCount >= maxPieces) return this.#counters.tapRefused()
+    this.#vector ??= new IoVector(Math.min(packet.segmentOffsets.length + 1, maxPieces))
     const vector = this.#vector
     vector.clear()
     vector.append(this.#headAddress, headerLength + packet.headLength)
@@ -57,10 +74,9 @@ export class FromDevice {
   #count(written: number, length: number): void {
     const counters = this.#counters
     if (written >= 0) {
-      counters.toTapFrames++
-      counters.toTapBytes += length
-    } else if (written === -Errno.EAGAIN || written === -Errno.ENOBUFS) counters.tapFullDrops++
-    else if (written === -Errno.EIO) counters.tapDownDrops++
-    else counters.tapRefusedDrops++
+      counters.toTap(length)
+    } else if (written === -Errno.EAGAIN || written === -Errno.ENOBUFS) counters.tapFull()
+    else if (written === -Errno.EIO) counters.tapDown()
+    else counters.tapRefused()
   }
 }

@@ -1,21 +1,15 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import { NetDriver, RECEIVED_HEAD_LENGTH } from '@virtio-ts/driver-net'
-import { isVirtioError, type VirtioError } from '@virtio-ts/spec'
-import { Tap, type TapQueue } from '@virtio-ts/tap'
-import { VirtioPciDriver } from '@virtio-ts/transport-pci'
-import type { PacketTap } from '../capture/packet-tap.ts'
-import type { Observable, SessionDescription } from '../control/observable.ts'
+import type { FaultReport, NetDriver, NetOptions } from '@virtio-ts/driver-net'
+import { Tap } from '@virtio-ts/tap'
+import type { SessionDescription } from '../control/observable.ts'
 import { formatMac, parseMac } from '../packets/ethernet-frame.ts'
 import { announce } from './announce.ts'
-import { describeSession, identifyFunction } from './describe-session.ts'
-import { FrameTap } from './frame-tap.ts'
-import { FromDevice } from './from-device.ts'
+import { DevicePort, type PortUser } from './device-port.ts'
+import { type FrameListener, FrameTap } from './frame-tap.ts'
+import type { HostedSession } from './hosted-session.ts'
 import type { OpenedDevice } from './opened-device.ts'
-import { SessionCounters } from './session-counters.ts'
 import type { SessionEvent } from './session-event.ts'
-import { TapLoop } from './tap-loop.ts'
 import { largestFrame, offloadNames, tapOffloads } from './tap-offloads.ts'
-import { ToDevice } from './to-device.ts'
+import { TapPairs } from './tap-pairs.ts'
 
 export interface SessionOptions {
   /** How the device was named; for people. */
@@ -27,64 +21,60 @@ export interface SessionOptions {
   readonly mtu?: number
   readonly withoutFeatures: readonly string[]
   readonly poll: boolean
+  /** Pairs of queues wanted. @defaultValue 1 */
+  readonly queues?: number
 }
 
-/** Longest time frames already in the ring get to leave when a session ends. */
-const drainMilliseconds = 2000
-/** Pauses before each attempt to bring a failed device back; after the last one the session gives up. */
-const recoveryPauses: readonly number[] = [0, 100, 400, 1600, 6400]
-/** A device that has worked this long since its last reset starts with the shortest pause again. */
-const calmMilliseconds = 10_000
-
 /** One device given to the OS as one TAP interface, until stopped or until either of them is gone. */
-export class NetSession implements Observable {
+export class NetSession implements HostedSession, PortUser {
   readonly #options: SessionOptions
-  readonly #device: OpenedDevice
-  readonly #identity: SessionDescription['function']
   readonly #tap: Tap
   readonly #onEvent: (event: SessionEvent) => void
-  readonly #counters = new SessionCounters()
-  readonly #frames = new FrameTap()
-  // An ArrayBuffer of its own: a small typed array may live on the heap, where the collector moves it.
-  readonly #head = new Uint8Array(new ArrayBuffer(RECEIVED_HEAD_LENGTH))
-  #driver!: NetDriver
-  #loop!: TapLoop
-  #state: SessionDescription['state'] = 'running'
-  #attempts = 0
-  #runningSince = 0
+  readonly #frames: FrameTap = new FrameTap((active) => this.#pairs.capture(active))
+  readonly #pairs: TapPairs
+  #port!: DevicePort
+  /** Further pairs have threads of their own. */
+  #threads = false
+  #fewerTold = 0
+  #connections = 0
   #stopping: Promise<void> | undefined
-  /** Aborted by `stop`, so that it need not wait for a pause between two attempts. */
-  readonly #stopSignal = new AbortController()
-  #recovery: Promise<void> = Promise.resolve()
   #end!: (reason: Error) => void
-  /** Resolves with the reason when the session cannot go on; `stop` is still the caller's to call. */
   readonly ended: Promise<Error> = new Promise((resolve) => {
     this.#end = resolve
   })
 
-  private constructor(options: SessionOptions, device: OpenedDevice, tap: Tap, onEvent: (event: SessionEvent) => void) {
+  private constructor(options: SessionOptions, tap: Tap, onEvent: (event: SessionEvent) => void) {
     this.#options = options
-    this.#device = device
-    this.#identity = identifyFunction(device.fn)
     this.#tap = tap
     this.#onEvent = onEvent
+    this.#pairs = new TapPairs({
+      tap,
+      frames: this.#frames,
+      polled: options.poll,
+      onCrash: (error) => {
+        throw error
+      },
+    })
   }
 
   /**
    * Makes the TAP first: most of what can be missing is missing there, and then no device has been touched.
+   * @param signal gives up waiting for a device that will connect to us
    * @throws TapError, VirtioError, QemuError, PciError; nothing is left open then
    */
   static async open(
     options: SessionOptions,
     openDevice: () => Promise<OpenedDevice>,
     onEvent: (event: SessionEvent) => void,
+    signal: AbortSignal = new AbortController().signal,
   ): Promise<NetSession> {
-    const tap = Tap.open({ name: options.tap })
+    const tap = Tap.open({ name: options.tap, queues: options.queues ?? 1 })
     let device: OpenedDevice | undefined
     try {
       device = await openDevice()
-      const session = new NetSession(options, device, tap, onEvent)
-      await session.#start()
+      const session = new NetSession(options, tap, onEvent)
+      session.#port = await DevicePort.open(options.locator, device, session, signal)
+      session.#start()
       return session
     } catch (error) {
       tap.close()
@@ -93,88 +83,112 @@ export class NetSession implements Observable {
     }
   }
 
-  get tapName(): string {
+  get name(): string {
     return this.#tap.name
   }
 
   describe(): SessionDescription {
-    const tap = {
-      name: this.#tap.name,
-      up: !this.#tap.gone && this.#tap.up,
-      offloads: offloadNames(tapOffloads(this.#driver)),
-    }
-    return describeSession(this.#options.locator, this.#state, this.#identity, this.#driver, tap)
+    const { driver } = this.#port
+    const up = !this.#tap.gone && this.#tap.up
+    const tap = { name: this.#tap.name, up, offloads: offloadNames(tapOffloads(driver)) }
+    return { ...this.#port.describe(), tap }
   }
 
   stats(): Record<string, number> {
-    return { ...this.#counters.snapshot(), ...this.#driver.stats() }
+    const stats = this.#port.stats()
+    this.#pairs.addStats(stats)
+    return stats
   }
 
-  attachCapture(sink: PacketTap): () => void {
-    return this.#frames.attach(sink)
+  refresh(): Promise<void> {
+    return this.#pairs.refresh()
+  }
+
+  attachCapture(listener: FrameListener): () => void {
+    return this.#frames.attach(listener)
   }
 
   /** Stops taking frames, lets those in the ring leave (2 s at most), resets the device, takes the TAP down. Idempotent. */
   stop(): Promise<void> {
-    this.#stopping ??= this.#stop()
+    this.#stopping ??= this.#port.stop().finally(() => this.#tap.close())
     return this.#stopping
   }
 
-  async #start(): Promise<void> {
-    await this.#openDriver()
-    this.#tap.onGone((reason) => {
-      this.#loop.stop()
-      this.#end(reason)
-    })
+  driverOptions(handsOver: boolean): NetOptions {
+    const { mac, mtu, poll, queues = 1, withoutFeatures } = this.#options
+    this.#threads = handsOver && queues > 1
+    return {
+      withoutFeatures,
+      interrupts: poll ? 'none' : 'auto',
+      head: (pair) => this.#pairs.head(pair),
+      queuePairs: queues,
+      ...(this.#threads ? { transferPairs: 'others' } : {}),
+      ...(mac === undefined ? {} : { mac: parseMac(mac) }),
+      ...(mtu === undefined ? {} : { mtu }),
+    }
+  }
+
+  connect(driver: NetDriver): void {
+    const offloads = tapOffloads(driver)
+    this.#tap.setOffloads(offloads)
+    this.#setAddresses(driver)
+    this.#tap.setCarrier(driver.link.up)
+    const { wanted, device, inUse } = driver.describe().queuePairs
+    this.#pairs.start(driver, { largest: largestFrame(offloads, driver.mtu), count: inUse, threads: this.#threads })
+    if (inUse < wanted && inUse !== this.#fewerTold) {
+      this.#fewerTold = inUse
+      const why = device > 1 ? `has ${device}` : 'does without several (no MQ)'
+      this.#onEvent({
+        event: 'notice',
+        message: `${wanted} pairs of queues were asked for, the device ${why}: going on with ${inUse}`,
+      })
+    }
+    this.#listen(driver)
+  }
+
+  async disconnect(reason?: FaultReport): Promise<void> {
+    this.#setTap(() => this.#tap.setCarrier(false))
+    await this.#pairs.stop(reason)
+  }
+
+  stopTransmit(): void {
+    this.#pairs.stopTransmit()
+  }
+
+  event(event: SessionEvent): void {
+    this.#onEvent(event)
+  }
+
+  /** What its administrator has changed on a running interface stays, as far as the device allows. */
+  #setAddresses(driver: NetDriver): void {
+    const mac = driver.mac
+    if (this.#connections++ === 0) {
+      this.#tap.setMtu(driver.mtu)
+      this.#tap.setMac(mac)
+      this.#tap.setUp(true)
+      return
+    }
+    if (this.#tap.mtu > driver.mtu) this.#tap.setMtu(driver.mtu)
+    if (formatMac(mac) !== formatMac(this.#port.driver.mac)) this.#tap.setMac(mac)
+  }
+
+  #start(): void {
+    void this.#port.ended.then((reason) => this.#end(reason))
+    this.#tap.onGone((reason) => this.#fail(reason))
     this.#tap.onChange(({ mtu }) => {
       // A frame longer than the device takes would be lost: the interface must not promise it.
-      if (mtu > this.#driver.mtu) this.#setTap(() => this.#tap.setMtu(this.#driver.mtu))
+      if (mtu > this.#port.driver.mtu) this.#setTap(() => this.#tap.setMtu(this.#port.driver.mtu))
     })
-    const { device } = this.describe()
+    const { device, net } = this.#port.describe()
     this.#onEvent({
       event: 'ready',
       device: this.#options.locator,
       tap: this.#tap.name,
-      mac: formatMac(this.#driver.mac),
+      mac: net.mac,
       features: device.features,
       transport: device.transport,
       vectors: device.vectors,
     })
-  }
-
-  async #openDriver(): Promise<void> {
-    const { mac, mtu, poll, withoutFeatures } = this.#options
-    const transport = await VirtioPciDriver.attach(this.#device.fn)
-    const driver = await NetDriver.open(transport, {
-      withoutFeatures,
-      interrupts: poll ? 'none' : 'auto',
-      head: this.#head,
-      ...(mac === undefined ? {} : { mac: parseMac(mac) }),
-      ...(mtu === undefined ? {} : { mtu }),
-    })
-    this.#driver = driver
-    try {
-      const offloads = tapOffloads(driver)
-      this.#tap.setOffloads(offloads)
-      this.#tap.setMtu(driver.mtu)
-      this.#tap.setMac(driver.mac)
-      this.#tap.setUp(true)
-      this.#tap.setCarrier(driver.link.up)
-      const queue = this.#tap.queues[0] as TapQueue
-      const fromDevice = new FromDevice(driver, queue, this.#counters, this.#frames, this.#head)
-      const toDevice = new ToDevice(driver, queue, this.#counters, this.#frames, largestFrame(offloads, driver.mtu))
-      this.#loop = new TapLoop(driver, queue, fromDevice, toDevice, poll)
-      this.#listen(driver)
-      this.#loop.start()
-      this.#runningSince = performance.now()
-      // Last: a fault that came meanwhile is told now, to a session that is complete.
-      driver.on('fault', (reason) => {
-        this.#recovery = this.#recover(reason)
-      })
-    } catch (error) {
-      await driver.close()
-      throw error
-    }
   }
 
   #listen(driver: NetDriver): void {
@@ -189,56 +203,18 @@ export class NetSession implements Observable {
     })
   }
 
-  /** A device that is gone ends the session; one that failed is reset and brought up again. */
-  async #recover(reason: VirtioError): Promise<void> {
-    if (this.#stopping) return
-    this.#state = 'recovering'
-    this.#loop.stop()
-    this.#onEvent({ event: 'fault', code: reason.code, message: reason.message })
-    if (reason.code === 'device.gone') return this.#end(reason)
-    this.#setTap(() => this.#tap.setCarrier(false))
-    let last: unknown = reason
-    if (performance.now() - this.#runningSince > calmMilliseconds) this.#attempts = 0
-    while (this.#attempts < recoveryPauses.length) {
-      await sleep(recoveryPauses[this.#attempts++], undefined, { signal: this.#stopSignal.signal }).catch(() => {})
-      if (this.#stopping) return
-      try {
-        // Where its reset was not confirmed, the memory is set aside by now; the next initialisation resets it again.
-        await this.#driver.close().catch(() => {})
-        await this.#openDriver()
-        this.#counters.resets++
-        this.#state = 'running'
-        return this.#onEvent({ event: 'reset', reason: reason.code })
-      } catch (error) {
-        last = error
-        if (isVirtioError(error) && error.code === 'device.gone') break
-      }
-    }
-    this.#end(last instanceof Error ? last : reason)
-  }
-
   /** A TAP that was deleted, or moved where we cannot reach it, ends the session; nothing is thrown out of a notification. */
   #setTap(change: () => void): void {
+    if (this.#tap.gone) return
     try {
       change()
     } catch (error) {
-      this.#loop.stop()
-      this.#end(error as Error)
+      this.#fail(error as Error)
     }
   }
 
-  async #stop(): Promise<void> {
-    this.#stopSignal.abort()
-    await this.#recovery
-    this.#state = 'stopping'
-    try {
-      this.#loop.stopTransmit()
-      await this.#driver.drain(drainMilliseconds)
-      this.#loop.stop()
-      await this.#driver.close()
-    } finally {
-      this.#tap.close()
-      await this.#device.release()
-    }
+  #fail(reason: Error): void {
+    void this.#pairs.stop()
+    this.#end(reason)
   }
 }

@@ -2,6 +2,7 @@ import { QemuBench } from '@virtio-ts/qemu'
 import { escapeCommas, formatOptions } from '../locator-options.ts'
 import type { QemuLocator, QemuNetdevKind } from '../locator.ts'
 import type { OpenedDevice } from './opened-device.ts'
+import { pciDevice } from './pci-device.ts'
 
 /** The id of the bench's network device, for QMP. */
 export const nicId = 'nic0'
@@ -33,5 +34,10 @@ export async function openBench(locator: QemuLocator): Promise<OpenedDevice & { 
         }
       : {}),
   })
-  return { fn: bench.function(nicId), bench, release: () => bench.close() }
+  try {
+    return { ...pciDevice(bench.function(nicId)), bench, release: () => bench.close() }
+  } catch (error) {
+    await bench.close()
+    throw error
+  }
 }

@@ -16,6 +16,7 @@ import { NetdError } from '../command-line/netd-error.ts'
 import type { LocatorOptions } from '../locator-options.ts'
 import type { ModelLocator } from '../locator.ts'
 import type { OpenedDevice } from './opened-device.ts'
+import { pciDevice } from './pci-device.ts'
 
 export interface OpenModel extends OpenedDevice {
   readonly fn: ModelPciFunction<NetModel>
@@ -50,7 +51,7 @@ export async function openModel({ options }: ModelLocator): Promise<OpenModel> {
   const fn = makeFunction(options)
   const peer = new NetPeer(address === undefined ? {} : { address })
   peer.attach(fn.model)
-  return { fn, peer, release: () => fn.close() }
+  return { ...pciDevice(fn), fn, peer, release: () => fn.close() }
 }
 
 function makeFunction({

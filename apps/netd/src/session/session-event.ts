@@ -1,4 +1,7 @@
-/** What `netd run --json` prints, one object a line. */
+/** The first or the second device of a bridge. */
+type BridgePort = 'a' | 'b'
+
+/** What `netd run --json` and `netd bridge --json` print, one object a line. */
 export type SessionEvent =
   | {
       readonly event: 'ready'
@@ -9,16 +12,39 @@ export type SessionEvent =
       readonly transport: string
       readonly vectors: number
     }
-  | { readonly event: 'link'; readonly up: boolean }
+  | {
+      readonly event: 'ready'
+      readonly name: string
+      readonly ports: readonly {
+        readonly device: string
+        readonly mac: string
+        readonly features: readonly string[]
+        readonly transport: string
+        readonly vectors: number
+      }[]
+    }
+  | { readonly event: 'link'; readonly port?: BridgePort; readonly up: boolean }
   | { readonly event: 'announce'; readonly sent: number }
-  | { readonly event: 'fault'; readonly code: string; readonly message: string }
-  | { readonly event: 'reset'; readonly reason: string }
+  | { readonly event: 'fault'; readonly port?: BridgePort; readonly code: string; readonly message: string }
+  | { readonly event: 'reset'; readonly port?: BridgePort; readonly reason: string }
   | { readonly event: 'stopped'; readonly reason: string }
+  /** For people only: something is not as it was asked for. */
+  | { readonly event: 'notice'; readonly message: string }
 
 /** The same for people. */
 export function eventText(event: SessionEvent): string {
+  return 'port' in event ? `${event.port}: ${plainText(event)}` : plainText(event)
+}
+
+function plainText(event: SessionEvent): string {
   switch (event.event) {
     case 'ready':
+      if ('ports' in event) {
+        const ports = event.ports.map(
+          ({ device, transport, vectors }) => `${device} (${transport}, ${vectors} vectors)`,
+        )
+        return `${event.name} forwards between ${ports.join(' and ')}`
+      }
       return `${event.device} is now ${event.tap} (${event.mac}, ${event.transport}, ${event.vectors} vectors): ${event.features.join(' ')}`
     case 'link':
       return `link ${event.up ? 'up' : 'down'}`
@@ -30,5 +56,7 @@ export function eventText(event: SessionEvent): string {
       return `device reset after ${event.reason}, running again`
     case 'stopped':
       return `stopped: ${event.reason}`
+    case 'notice':
+      return event.message
   }
 }

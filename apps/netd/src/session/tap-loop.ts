@@ -1,6 +1,6 @@
-import type { NetDriver } from '@virtio-ts/driver-net'
 import type { TapQueue } from '@virtio-ts/tap'
 import type { FromDevice } from './from-device.ts'
+import type { PacketPair } from './packet-pair.ts'
 import type { ToDevice } from './to-device.ts'
 
 /**
@@ -8,7 +8,7 @@ import type { ToDevice } from './to-device.ts'
  * that used up its budget is followed by another on the next round of the loop. Polled: one round after the other.
  */
 export class TapLoop {
-  readonly #driver: NetDriver
+  readonly #pair: PacketPair
   readonly #tap: TapQueue
   readonly #fromDevice: FromDevice
   readonly #toDevice: ToDevice
@@ -18,8 +18,8 @@ export class TapLoop {
   #draining = false
   #stopped = false
 
-  constructor(driver: NetDriver, tap: TapQueue, fromDevice: FromDevice, toDevice: ToDevice, polled: boolean) {
-    this.#driver = driver
+  constructor(pair: PacketPair, tap: TapQueue, fromDevice: FromDevice, toDevice: ToDevice, polled: boolean) {
+    this.#pair = pair
     this.#tap = tap
     this.#fromDevice = fromDevice
     this.#toDevice = toDevice
@@ -28,8 +28,8 @@ export class TapLoop {
 
   start(): void {
     if (this.#polled) return this.#poll()
-    this.#driver.onReceive(() => this.#receive())
-    this.#driver.onTransmitSpace(() => this.#watchTap())
+    this.#pair.onReceive(() => this.#receive())
+    this.#pair.onTransmitSpace(() => this.#watchTap())
     this.#watchTap()
     this.#receive()
   }
@@ -53,7 +53,7 @@ export class TapLoop {
   #receive(): void {
     if (this.#receiving || this.#stopped) return
     this.#receiving = true
-    if (this.#fromDevice.turn() || this.#driver.armReceive()) {
+    if (this.#fromDevice.turn() || this.#pair.armReceive()) {
       setImmediate(() => {
         this.#receiving = false
         this.#receive()
@@ -71,7 +71,7 @@ export class TapLoop {
 
   #poll(): void {
     if (this.#stopped) return
-    this.#driver.poll()
+    this.#pair.poll()
     this.#fromDevice.turn()
     if (!this.#draining) this.#toDevice.turn()
     setImmediate(() => this.#poll())

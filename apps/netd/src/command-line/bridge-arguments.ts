@@ -1,0 +1,58 @@
+import { formatLocator, parseLocator, type SupportedLocator, supportedLocator } from '../locator.ts'
+import { type MetricsEndpoint, parseMetricsEndpoint } from '../metrics/metrics-endpoint.ts'
+import { NetdError } from './netd-error.ts'
+import { invalidValue, parseFeatures, parseQueues } from './option-values.ts'
+import type { ParsedArguments } from './parse-arguments.ts'
+
+/** `netd bridge`, checked: everything in here is well formed. */
+export interface BridgeArguments {
+  readonly locators: readonly [SupportedLocator, SupportedLocator]
+  /** What the session is called; undefined: the first free of bridge0, bridge1, ... */
+  readonly name: string | undefined
+  /** Pairs of queues wanted of each device. */
+  readonly queues: number
+  readonly noOffload: boolean
+  /** Names of features never to accept, of either device. */
+  readonly features: readonly string[]
+  readonly metrics: MetricsEndpoint | undefined
+  readonly poll: boolean
+  readonly json: boolean
+}
+
+function parseName(text: string): string {
+  if (/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/.test(text)) return text
+  throw invalidValue(
+    'name',
+    text,
+    'a name has 1 to 15 letters, digits, "_", "-" and ".", and does not begin with "-" or "."',
+    '--name bridge0',
+  )
+}
+
+/** @throws NetdError `usage.*`, `locator.*` */
+export function bridgeArguments({ flags, values, positionals }: ParsedArguments): BridgeArguments {
+  const given = <T>(option: string, parse: (text: string) => T): T | undefined => {
+    const text = values.get(option)
+    return text === undefined ? undefined : parse(text)
+  }
+  const [a, b] = [0, 1].map((index) => supportedLocator(parseLocator(positionals[index] ?? ''))) as [
+    SupportedLocator,
+    SupportedLocator,
+  ]
+  if (a.scheme === 'vhost-user' && b.scheme === 'vhost-user' && a.path === b.path) {
+    throw new NetdError('usage.invalid-value', `both devices are ${formatLocator(a)}`, {
+      why: 'a device cannot be bridged with itself',
+      fix: 'netd bridge vhost-user:/run/vm-a.sock vhost-user:/run/vm-b.sock',
+    })
+  }
+  return {
+    locators: [a, b],
+    name: given('name', parseName),
+    queues: given('queues', parseQueues) ?? 1,
+    noOffload: flags.has('no-offload'),
+    features: given('features', parseFeatures) ?? [],
+    metrics: given('metrics', parseMetricsEndpoint),
+    poll: flags.has('poll'),
+    json: flags.has('json'),
+  }
+}
