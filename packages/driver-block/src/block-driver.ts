@@ -18,6 +18,7 @@ import { type BlockCache, BlockState } from './block-state.ts'
 import { type ReadableOptions, readableOf, type WritableOptions, writableOf } from './block-streams.ts'
 import { BlockWatchdog } from './block-watchdog.ts'
 import { ByteList, type Bytes } from './byte-list.ts'
+import { linked } from './linked-signal.ts'
 import { type BlockDevice, RequestChannel } from './request-channel.ts'
 import { StagingPool } from './staging-pool.ts'
 import { Transfer } from './transfer.ts'
@@ -172,7 +173,7 @@ export class BlockDriver implements AsyncDisposable {
     const wanted = typeof into === 'number' ? into : new ByteList(into).length
     this.#state.begin(offset, wanted, signal)
     const target = typeof into === 'number' ? new Uint8Array(into) : into
-    if (wanted > 0) await this.#transfer.read(offset, new ByteList(target), signal)
+    if (wanted > 0) await linked(signal, (own) => this.#transfer.read(offset, new ByteList(target), own))
     return target
   }
 
@@ -181,11 +182,11 @@ export class BlockDriver implements AsyncDisposable {
     const bytes = new ByteList(source)
     this.#state.begin(offset, bytes.length, signal, 'write')
     this.#state.checkGranularity(offset, bytes.length)
-    if (bytes.length > 0) await this.#transfer.write(offset, bytes, signal)
+    if (bytes.length > 0) await linked(signal, (own) => this.#transfer.write(offset, bytes, own))
   }
 
   /**
-   * Reads straight into device memory, of `allocate()` or any that the device reaches. The buffers are the device's until the promise resolves;
+   * Reads straight into device memory, without a copy, of `allocate()` or any that the device reaches. The buffers are the device's until the promise resolves;
    * where it rejects, until `onReleased`.
    */
   readInto(offset: number, buffers: DirectBuffers, control: DirectControl = {}): Promise<void> {
@@ -205,7 +206,7 @@ export class BlockDriver implements AsyncDisposable {
   /** Resolves when every write that was resolved before this call is safe. Without FLUSH the device keeps nothing back. */
   async flush({ signal }: RequestControl = {}): Promise<void> {
     this.#state.begin(0, 0, signal)
-    if (this.#device.features.has('FLUSH')) await this.#commands.flush(signal)
+    if (this.#device.features.has('FLUSH')) await linked(signal, (own) => this.#commands.flush(own))
   }
 
   /** Tells the device that a range is not needed any more: what is read there then may be anything. */
@@ -232,13 +233,13 @@ export class BlockDriver implements AsyncDisposable {
   /** The device's name for itself, up to 20 characters; what is no printable ASCII comes as `?`. */
   async deviceId({ signal }: RequestControl = {}): Promise<string> {
     this.#state.begin(0, 0, signal)
-    return this.#commands.deviceId(signal)
+    return linked(signal, (own) => this.#commands.deviceId(own))
   }
 
   async lifetime({ signal }: RequestControl = {}): Promise<BlockLifetime> {
     this.#state.begin(0, 0, signal)
     this.#state.need('LIFETIME', 'lifetime')
-    return this.#commands.lifetime(signal)
+    return linked(signal, (own) => this.#commands.lifetime(own))
   }
 
   /** Switches the cache of a device with CONFIG_WCE. To `writethrough` it flushes: what was written before is safe then too. */
@@ -255,7 +256,8 @@ export class BlockDriver implements AsyncDisposable {
     this.#state.begin(0, 0, signal)
     if (!(Number.isInteger(offset) && offset >= 0 && Number.isInteger(count) && count >= 0))
       throw new RangeError(`${count} zones from ${offset} on`)
-    return this.#zoneCommands().report(offset, count, signal)
+    const zones = this.#zoneCommands()
+    return linked(signal, (own) => zones.report(offset, count, own))
   }
 
   /** Bytes that `append()` takes at a time; 0 where the device cannot. */
@@ -267,7 +269,8 @@ export class BlockDriver implements AsyncDisposable {
   async append(offset: number, source: Bytes, { signal }: RequestControl = {}): Promise<number> {
     this.#state.begin(0, 0, signal, 'append')
     if (this.maxAppend === 0) throw this.#state.error('block.unsupported', 'cannot append to zones')
-    return this.#zoneCommands().append(offset, new ByteList(source), signal)
+    const zones = this.#zoneCommands()
+    return linked(signal, (own) => zones.append(offset, new ByteList(source), own))
   }
 
   openZone(offset: number, control?: RequestControl): Promise<void> {
@@ -290,7 +293,8 @@ export class BlockDriver implements AsyncDisposable {
 
   async resetAllZones({ signal }: RequestControl = {}): Promise<void> {
     this.#state.begin(0, 0, signal, 'zone reset')
-    await this.#zoneCommands().resetAll(signal)
+    const zones = this.#zoneCommands()
+    await linked(signal, (own) => zones.resetAll(own))
   }
 
   /** The disk, or a stretch of it, as a web stream; Node's own is `Readable.fromWeb(...)`. */
@@ -350,7 +354,7 @@ export class BlockDriver implements AsyncDisposable {
       if (onReleased) queueMicrotask(onReleased)
       throw error
     }
-    await this.#transfer.direct(type, offset, list, signal, onReleased)
+    await linked(signal, (own) => this.#transfer.direct(type, offset, list, own, onReleased))
   }
 
   async #range(
@@ -364,12 +368,13 @@ export class BlockDriver implements AsyncDisposable {
     const name = feature.toLowerCase().replace('_', ' ')
     this.#state.begin(part.offset, part.length, signal, name)
     this.#state.need(feature, name)
-    if (limits && part.length > 0) await this.#commands.range(type, part, limits, unmap, signal)
+    if (limits && part.length > 0) await linked(signal, (own) => this.#commands.range(type, part, limits, unmap, own))
   }
 
   async #zone(type: number, offset: number, { signal }: RequestControl = {}): Promise<void> {
     this.#state.begin(0, 0, signal, 'zone management')
-    await this.#zoneCommands().act(type, offset, signal)
+    const zones = this.#zoneCommands()
+    await linked(signal, (own) => zones.act(type, offset, own))
   }
 
   #zoneCommands(): ZoneCommands {

@@ -19,33 +19,41 @@ export interface BufferPart {
   readonly offset: number
   readonly length: number
   readonly segments: readonly Slice[]
+  /** Too many segments for a request: the data goes through memory of the driver's. */
+  readonly copied: boolean
 }
 
+/** @throws RangeError for a stretch that is not within its region */
 export function sliceOf(buffer: RequestBuffer): Slice {
-  if ('region' in buffer) return buffer
-  return { region: buffer, offset: 0, length: buffer.length }
+  if (!('region' in buffer)) return { region: buffer, offset: 0, length: buffer.length }
+  const { region, offset, length } = buffer
+  const inside = Number.isInteger(offset) && Number.isInteger(length) && offset >= 0 && length >= 0
+  if (inside && offset + length <= region.length) return buffer
+  throw new RangeError(`bytes ${offset} to ${offset + length} of a region of ${region.length} bytes`)
 }
 
 /**
- * Cuts a list of buffers into requests: no segment too long, not too many of them, whole blocks.
+ * Cuts a list of buffers into requests: no segment too long, not too many of them, whole blocks. A block in so many pieces that no request
+ * can have them is marked to be copied.
  * @param offset of the first byte on the disk
- * @throws RangeError when the buffers are so small that a block needs more segments than a request can have
  */
 export function splitBuffers(buffers: readonly Slice[], offset: number, limits: BufferLimits): readonly BufferPart[] {
   const cursor = new BufferCursor(buffers, limits.sizeMax)
   const parts: BufferPart[] = []
   for (let at = offset; !cursor.done; ) {
     const zoneLeft = limits.zoneSize > 0 ? limits.zoneSize - (at % limits.zoneSize) : limits.most
-    const segments = cursor.take(limits.segMax, Math.min(limits.most, zoneLeft))
-    const taken = total(segments)
-    const excess = taken % limits.unit
-    if (taken === excess)
-      throw new RangeError(
-        `buffers so small that ${limits.unit} bytes take more than the ${limits.segMax} segments of a request`,
-      )
+    let segments = cursor.take(limits.segMax, Math.min(limits.most, zoneLeft))
+    let length = total(segments)
+    const excess = length % limits.unit
+    const copied = length === excess
     cursor.putBack(segments, excess)
-    parts.push({ offset: at, length: taken - excess, segments })
-    at += taken - excess
+    length -= excess
+    if (copied) {
+      segments = cursor.take(Number.POSITIVE_INFINITY, limits.unit)
+      length = total(segments)
+    }
+    parts.push({ offset: at, length, segments, copied })
+    at += length
   }
   return parts
 }

@@ -1,7 +1,7 @@
 import type { RequestBuffer } from '@virtio-ts/core'
 import { BlockConfig, BlockRequest } from '@virtio-ts/spec'
 import type { BlockLimits } from './block-limits.ts'
-import type { ByteList } from './byte-list.ts'
+import { ByteList } from './byte-list.ts'
 import type { Slice } from './control-slot.ts'
 import { eachPart, PARTS_AT_A_TIME } from './each-part.ts'
 import type { RequestChannel } from './request-channel.ts'
@@ -98,6 +98,11 @@ export class Transfer {
       const parts = splitBuffers(buffers.map(sliceOf), offset, cut)
       const isRead = type === BlockRequest.T_IN
       await eachPart(parts, isRead ? PARTS_AT_A_TIME : this.#writesAtATime, async (part) => {
+        if (part.copied) {
+          const bytes = new ByteList(part.segments.map(bytesOf))
+          await (isRead ? this.#readPart(part, bytes, 0, signal) : this.#writePart(part, bytes, 0, signal))
+          return
+        }
         const lease = pool.tryAcquire(0) ?? (await pool.acquire(0, signal))
         holders++
         await this.#send(lease, type, part, part.segments, signal, letGo)
@@ -206,6 +211,10 @@ export class Transfer {
       this.#bytesWritten += length
     }
   }
+}
+
+function bytesOf({ region, offset, length }: Slice): Uint8Array {
+  return region.bytes.subarray(offset, offset + length)
 }
 
 /** The first `length` bytes of a lease's buffers. */
