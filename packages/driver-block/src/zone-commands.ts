@@ -39,7 +39,8 @@ export class ZoneCommands {
   async report(offset: number, count: number, signal: AbortSignal | undefined): Promise<Zone[]> {
     const { zoneSize } = this.#options.zoned
     const zones: Zone[] = []
-    let at = offset - (offset % zoneSize)
+    // The last zone may be smaller than the others.
+    let at = offset < this.#options.capacity() ? offset - (offset % zoneSize) : Number.POSITIVE_INFINITY
     while (zones.length < count && at < this.#options.capacity()) {
       const more = await this.#reportOnce(at, count - zones.length, signal)
       zones.push(...more)

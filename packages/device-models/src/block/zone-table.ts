@@ -27,7 +27,9 @@ export class ZoneTable {
     this.#options = options
     const { zoneSectors, conventional = 0, zoneCapacity = zoneSectors } = options
     const sequential = options.model === 'host-aware' ? ZT_SWP : ZT_SWR
-    this.zones = Array.from({ length: Math.ceil(capacity / zoneSectors) }, (_, index) => {
+    // Zones of no length are a device's mistake that tests want.
+    const count = zoneSectors > 0 ? Math.ceil(capacity / zoneSectors) : 0
+    this.zones = Array.from({ length: count }, (_, index) => {
       const start = index * zoneSectors
       const length = Math.min(zoneSectors, capacity - start)
       const isConventional = index < conventional
