@@ -22,7 +22,7 @@ describe('giving up', () => {
   it('before it began is heard at once, and the device hears nothing', async () => {
     const { disk, model } = await bench()
     const signal = AbortSignal.abort(new Error('no'))
-    const onReleased = vi.fn()
+    const onReleased = vi.fn<() => void>()
     await expect(disk.read(0, 512, { signal })).rejects.toThrow('no')
     await expect(disk.readInto(0, disk.allocate(512), { signal, onReleased })).rejects.toThrow('no')
     expect(onReleased).toHaveBeenCalledTimes(1)
@@ -52,7 +52,7 @@ describe('giving up', () => {
     model.hold()
     const region = disk.allocate(512)
     const abort = new AbortController()
-    const onReleased = vi.fn()
+    const onReleased = vi.fn<() => void>()
     const read = disk.readInto(0, region, { signal: abort.signal, onReleased })
     await turns()
     abort.abort(new Error('enough'))
@@ -76,7 +76,7 @@ describe('giving up', () => {
   it('gives buffers back at close', async () => {
     const { disk, model } = await bench()
     model.hold()
-    const onReleased = vi.fn()
+    const onReleased = vi.fn<() => void>()
     const read = disk.readInto(0, disk.allocate(512), { onReleased })
     await turns()
     await Promise.all([expect(read).rejects.toMatchObject({ code: 'device.closed' }), disk.close()])
@@ -100,7 +100,7 @@ describe('giving up', () => {
 
   it('of many operations with one signal warns of no leak', async () => {
     const { disk, model } = await bench()
-    const warned = vi.fn()
+    const warned = vi.fn<() => void>()
     process.on('warning', warned)
     model.hold()
     const abort = new AbortController()

@@ -79,7 +79,10 @@ export class BlockCommands {
     })
   }
 
-  /** Discard, write zeroes or secure erase of a range, in as many requests as the limits need. */
+  /**
+   * Discard, write zeroes or secure erase of a range, in as many requests as the limits need. Rejects as a whole.
+   * @see VIRTIO 1.3 § 5.2.6.1 "Driver Requirements: Device Operation": what became of the segments of a failed request is not known
+   */
   range(type: number, part: Part, limits: RangeLimits, unmap: boolean, signal: AbortSignal | undefined): Promise<void> {
     const requests = splitRange(part, limits, this.#options.blockSize, unmap)
     return eachPart(requests, PARTS_AT_A_TIME, (segments) =>

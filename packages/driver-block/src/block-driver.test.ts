@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { type BlockBench, type BlockBenchOptions, openBlockBench, pattern, turns } from '../test-support/block-bench.ts'
+import type { BlockEvents } from './index.ts'
 
 const benches: BlockBench[] = []
 
@@ -45,7 +46,7 @@ describe('reading and writing', () => {
     expect(model.requests).toBe(0)
   })
 
-  it('is a RangeError where no device could do it', async () => {
+  it('§ 5.2.6.1 takes whole blocks and nothing else: a RangeError otherwise', async () => {
     const { disk, model } = await bench({ model: { blockSize: 4096 } })
     await expect(disk.read(512, 4096)).rejects.toBeInstanceOf(RangeError)
     await expect(disk.read(0, 512)).rejects.toBeInstanceOf(RangeError)
@@ -94,7 +95,7 @@ describe('reading and writing', () => {
 describe('events', () => {
   it('§ 5.2.6.1 tells of another capacity, and goes by it', async () => {
     const { disk, model } = await bench({ model: { capacity: 100 } })
-    const told = vi.fn()
+    const told = vi.fn<BlockEvents['resize']>()
     disk.on('resize', told)
     model.resize(200)
     await turns()

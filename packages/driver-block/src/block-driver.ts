@@ -209,7 +209,10 @@ export class BlockDriver implements AsyncDisposable {
     if (this.#device.features.has('FLUSH')) await linked(signal, (own) => this.#commands.flush(own))
   }
 
-  /** Tells the device that a range is not needed any more: what is read there then may be anything. */
+  /**
+   * Tells the device that a range is not needed any more: what is read there then may be anything.
+   * @see VIRTIO 1.3 § 5.2.6.1 "Driver Requirements: Device Operation": without the unmap bit
+   */
   discard(offset: number, length: number, control: RequestControl = {}): Promise<void> {
     return this.#range(BlockRequest.T_DISCARD, 'DISCARD', this.limits.discard, { offset, length }, false, control)
   }

@@ -1,7 +1,7 @@
 import { dying, type HostileKind, hostile } from '@virtio-ts/device-models'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { type BlockBench, type BlockBenchOptions, openBlockBench, pattern, turns } from '../test-support/block-bench.ts'
-import type { BlockOptions } from './index.ts'
+import type { BlockEvents, BlockOptions } from './index.ts'
 
 const benches: BlockBench[] = []
 
@@ -45,7 +45,7 @@ for (const [mode, options, packed] of modes) {
     ])('%s %s fails one request and no other', async (kind, value, code) => {
       const profile = hostile({ kind, after: 1, ...(value !== undefined && { value }) } as never)
       const { disk } = await bench({ profile, options, on })
-      const fault = vi.fn()
+      const fault = vi.fn<BlockEvents['fault']>()
       disk.on('fault', fault)
       await disk.write(0, pattern(512))
       await expect(disk.read(0, 512)).rejects.toMatchObject({ code, details: { queue: 0 } })
@@ -72,7 +72,7 @@ for (const [mode, options, packed] of modes) {
     it.each(kinds)('%s ends it: every request settles, the fault is told once', async (kind) => {
       const profile = hostile({ kind, after: 3 } as never)
       const { disk } = await bench({ profile, options, on: { ...on, execution: 'deferred' } })
-      const fault = vi.fn()
+      const fault = vi.fn<BlockEvents['fault']>()
       disk.on('fault', fault)
       const settled: string[] = []
       for (let round = 0; round < 6; round++) {
@@ -108,7 +108,7 @@ for (const [mode, options, packed] of modes) {
     it('is pulled out with requests held, waiting and not yet made', async () => {
       const { disk, fn, model } = await bench({ options: { ...options, maxInFlight: 4 }, on })
       model.hold()
-      const settled = vi.fn()
+      const settled = vi.fn<() => void>()
       const work = Array.from({ length: 30 }, (_, n) => disk.read(n * 512, 512).finally(settled))
       await turns()
       fn.unplug()
@@ -129,14 +129,14 @@ describe('a device that does not come back', () => {
       attach: { resetTimeout: 20 },
     })
     const region = disk.allocate(512)
-    const onReleased = vi.fn()
+    const onReleased = vi.fn<() => void>()
     model.hold()
     const read = disk.readInto(0, region, { onReleased })
     await turns()
     const { allocatedBytes } = fn.dma.stats
-    const ended = expect(read).rejects.toMatchObject({ code: 'device.closed' })
+    const ended = Promise.allSettled([read])
     await expect(disk.close()).rejects.toMatchObject({ code: 'device.reset-timeout' })
-    await ended
+    expect(await ended).toMatchObject([{ status: 'rejected', reason: { code: 'device.closed' } }])
     expect(onReleased).not.toHaveBeenCalled()
     expect(fn.dma.stats).toMatchObject({ allocatedBytes: 0, quarantinedBytes: allocatedBytes })
   })

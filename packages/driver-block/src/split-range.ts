@@ -28,6 +28,7 @@ export function* splitTransfer(offset: number, length: number, most: number, zon
 /**
  * Cuts a range into requests of segments, by the limits the device states. All in sectors of 512 bytes, whatever the block size.
  * @param blockSize bytes: segments begin and end with blocks
+ * @see VIRTIO 1.3 § 5.2.6.1 "Driver Requirements: Device Operation": no more segments than the device takes
  */
 export function* splitRange(
   { offset, length }: Part,
