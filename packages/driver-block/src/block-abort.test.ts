@@ -1,3 +1,4 @@
+import { hostile } from '@virtio-ts/device-models'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { type BlockBench, type BlockBenchOptions, openBlockBench, pattern, turns } from '../test-support/block-bench.ts'
 
@@ -118,6 +119,16 @@ describe('giving up', () => {
 })
 
 describe('many callers', () => {
+  it('do not wait behind a queue that stands still', async () => {
+    const { disk } = await bench({ profile: hostile({ kind: 'never-complete', queue: 0 }), model: { queues: 2 } })
+    const abort = new AbortController()
+    const stuck = [disk.read(0, 512, { signal: abort.signal }), disk.read(0, 512, { signal: abort.signal })]
+    await Promise.race(stuck)
+    for (let n = 0; n < 10; n++) await disk.read(0, 512)
+    abort.abort(new Error('enough'))
+    expect((await Promise.allSettled(stuck)).filter(({ status }) => status === 'rejected').length).toBe(1)
+  })
+
   it('are served in turn: a large read does not wait for all the small ones that come after it', async () => {
     const { disk, model } = await bench({
       options: { maxInFlight: 64, stagingMemory: 65536 },
@@ -136,6 +147,23 @@ describe('many callers', () => {
     model.release()
     await Promise.all([...before, large, ...after])
     expect(done.slice(0, 4)).toEqual(['a', 'b', 'c', 'large'])
+  })
+
+  it('go on at once when one in front of them gives up', async () => {
+    const { disk, model } = await bench({ options: { stagingMemory: 65536 } })
+    model.hold()
+    const taken = [disk.read(0, 16384), disk.read(0, 16384), disk.read(0, 16384)]
+    const abort = new AbortController()
+    const large = disk.read(0, 32768, { signal: abort.signal })
+    const small = disk.read(0, 512)
+    await turns()
+    expect(model.held).toBe(3)
+    abort.abort(new Error('enough'))
+    await expect(large).rejects.toThrow('enough')
+    await turns()
+    expect(model.held).toBe(4)
+    model.release()
+    await Promise.all([...taken, small])
   })
 
   it('a large transfer leaves room for small ones', async () => {

@@ -70,6 +70,12 @@ describe('ranges', () => {
     expect(disk.stats()).toMatchObject({ held: 0, failed: 1 })
   })
 
+  it('are as long as one likes where the device states a limit of 0', async () => {
+    const { disk, model } = await bench({ model: { discard: { maxSectors: 0, maxSegments: 0, alignment: 0 } } })
+    await disk.discard(0, disk.capacity)
+    expect([model.requests, model.discarded * 512]).toEqual([1, disk.capacity])
+  })
+
   it('that the device was not asked for are refused here', async () => {
     const { disk, model } = await bench({ model: { features: { DISCARD: false, WRITE_ZEROES: false } } })
     for (const refused of [disk.discard(0, 512), disk.writeZeroes(0, 512), disk.secureErase(0, 512), disk.lifetime()]) {

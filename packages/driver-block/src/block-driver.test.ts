@@ -105,4 +105,24 @@ describe('events', () => {
     await turns()
     await expect(disk.read(50 * 512, 512)).rejects.toMatchObject({ code: 'block.out-of-range' })
   })
+
+  it('§ 5.2.6.1 asks for nothing beyond a capacity that shrank while a request waited', async () => {
+    const { disk, model } = await bench({ model: { capacity: 100 }, options: { maxInFlight: 1 } })
+    model.hold()
+    const first = disk.read(0, 512)
+    const region = disk.allocate(512)
+    const released = vi.fn<() => void>()
+    const waiting = Promise.allSettled([
+      disk.read(99 * 512, 512),
+      disk.writeFrom(99 * 512, region, { onReleased: released }),
+    ])
+    await turns()
+    model.resize(50)
+    await turns()
+    model.release()
+    await first
+    for (const one of await waiting) expect(one).toMatchObject({ reason: { code: 'block.out-of-range' } })
+    expect(released).toHaveBeenCalledTimes(1)
+    expect([model.requests, disk.stats().held]).toEqual([1, 0])
+  })
 })

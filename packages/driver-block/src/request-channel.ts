@@ -121,9 +121,10 @@ export class RequestChannel {
 
   #leastBusy(): Lane {
     const { length } = this.#lanes
-    let best = this.#lanes[this.#next++ % length]!
+    const start = this.#next++ % length
+    let best = this.#lanes[start]!
     for (let n = 1; n < length && best.requests.pending > 0; n++) {
-      const other = this.#lanes[(this.#next + n) % length]!
+      const other = this.#lanes[(start + n) % length]!
       if (other.requests.pending < best.requests.pending) best = other
     }
     return best
