@@ -74,6 +74,21 @@ describe('reading and writing', () => {
     expect(model.store.read(16, 4096)).toEqual(data)
   })
 
+  it.each([
+    ['in two segments', { blockSize: 65536, segMax: 2 }],
+    ['of 2 MiB', { blockSize: 2 ** 21, segMax: 126 }],
+    ['in segments of odd lengths', { blockSize: 4096, sizeMax: 1000, segMax: 5 }],
+    ['that do not fit a request', { blockSize: 4096, sizeMax: 1024, segMax: 1 }],
+  ])('carries blocks %s, within the limits of the device', async (_name, model) => {
+    const { disk } = await bench({ model: { ...model, capacity: 16384 }, options: { stagingMemory: 4096 } })
+    const data = pattern(Math.max(2 * model.blockSize, 40_960))
+    await disk.write(0, data)
+    expect(Buffer.compare(await disk.read(0, data.length), data)).toBe(0)
+    const region = disk.allocate(data.length)
+    await disk.readInto(0, region)
+    expect(Buffer.compare(region.bytes, data)).toBe(0)
+  })
+
   it('goes on when callers are many more than requests may be', async () => {
     const { disk, model } = await bench({ options: { maxInFlight: 4, stagingMemory: 65536 } })
     const all = Array.from({ length: 500 }, (_, n) => disk.write(n * 512, pattern(512, n)))

@@ -21,7 +21,7 @@ import { ByteList, type Bytes } from './byte-list.ts'
 import { linked } from './linked-signal.ts'
 import { type BlockDevice, RequestChannel } from './request-channel.ts'
 import { StagingPool } from './staging-pool.ts'
-import { Transfer } from './transfer.ts'
+import { Transfer, unitOf } from './transfer.ts'
 import type { Zone } from './zone.ts'
 import { ZoneCommands } from './zone-commands.ts'
 
@@ -82,15 +82,20 @@ export class BlockDriver implements AsyncDisposable {
       throw new VirtioError('block.queue-size', `${device.location} has queues too small for header, data and status`, {
         device: device.location,
       })
-    const bufferLength = Math.min(segMax === 1 ? LONE_BUFFER : BUFFER, limits.sizeMax - (limits.sizeMax % SECTOR))
+    const unit = unitOf(limits, segMax)
+    // Small, but so long that a request can carry a block in as many as it may have.
+    const bufferLength = Math.min(
+      limits.sizeMax,
+      Math.max(segMax === 1 ? LONE_BUFFER : BUFFER, Math.ceil(unit / segMax)),
+    )
     this.#pool = new StagingPool({
       allocate: (length) => device.allocate(length),
       slots: options.maxInFlight ?? DEFAULT_IN_FLIGHT,
-      memory: Math.max(options.stagingMemory ?? DEFAULT_STAGING, 2 * limits.blockSize),
+      memory: Math.max(options.stagingMemory ?? DEFAULT_STAGING, 2 * (unit + bufferLength)),
       bufferLength,
     })
     const check = (offset: number, length: number): void => state.checkEnd(offset, length)
-    this.#transfer = new Transfer({ channel: this.#channel, pool: this.#pool, limits, segMax, check })
+    this.#transfer = new Transfer({ channel: this.#channel, pool: this.#pool, limits, segMax, unit, check })
     this.#commands = new BlockCommands({
       channel: this.#channel,
       pool: this.#pool,

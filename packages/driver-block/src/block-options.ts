@@ -6,7 +6,7 @@ export interface BlockOptions extends InitializeOptions {
   readonly maxQueues?: number
   /** Requests with the device at a time, from 1 to 1024; more wait their turn. @defaultValue 256 */
   readonly maxInFlight?: number
-  /** Bytes of device memory for data of callers that bring none, at most; taken as it is needed. @defaultValue 4 MiB */
+  /** Bytes of device memory for data of callers that bring none, at most, but enough for two blocks; taken as needed. @defaultValue 4 MiB */
   readonly stagingMemory?: number
   /**
    * Milliseconds between two looks after requests whose notification may have got lost, and at the device's state; 0 for none.

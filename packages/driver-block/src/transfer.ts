@@ -21,8 +21,16 @@ export interface TransferOptions {
   readonly limits: BlockLimits
   /** Segments of one request: what device and ring allow. */
   readonly segMax: number
+  /** What the length of a request is a multiple of: see `unitOf`. */
+  readonly unit: number
   /** Throws when there is no such range on the disk any more. */
   readonly check: (offset: number, length: number) => void
+}
+
+/** What requests are multiples of: blocks, and write units of zones; sectors where the limits of a device leave no room for those. */
+export function unitOf({ blockSize, sizeMax, zoned }: BlockLimits, segMax: number): number {
+  const unit = Math.max(blockSize, zoned?.writeGranularity ?? 0)
+  return segMax * sizeMax >= unit ? unit : SECTOR
 }
 
 /** Moves data: cut into requests, copied or where it lies. */
@@ -31,7 +39,6 @@ export class Transfer {
   /** Bytes of one request: with copied data, and with the caller's buffers. */
   readonly #mostCopied: number
   readonly #mostDirect: number
-  readonly #unit: number
   readonly #zoneSize: number
   #bytesRead = 0
   #bytesWritten = 0
@@ -39,17 +46,14 @@ export class Transfer {
   #writes = 0
 
   constructor(options: TransferOptions) {
-    const { pool, limits, segMax } = options
-    const segments = Math.min(segMax, Math.max(1, Math.floor(pool.bufferLimit / 2)))
-    const { blockSize, zoned, sizeMax } = limits
+    const { pool, limits, segMax, unit } = options
+    const { zoned, sizeMax } = limits
+    // Half of what there is, so that two can be on their way.
+    const buffers = Math.min(segMax, Math.max(1, Math.floor(pool.bufferLimit / 2)))
+    const whole = (bytes: number): number => Math.max(unit, bytes - (bytes % unit))
     this.#options = options
-    const unit = Math.max(blockSize, zoned?.writeGranularity ?? 0)
-    const whole = (bytes: number, least: number): number => Math.max(least, bytes - (bytes % least))
-    const copied = Math.min(LONGEST_COPY, segments * pool.bufferLength)
-    // Where a device's limits do not even leave room for a block, sectors have to do.
-    this.#unit = Math.min(segMax * sizeMax, pool.bufferLimit * pool.bufferLength) >= unit ? unit : SECTOR
-    this.#mostCopied = whole(copied, this.#unit)
-    this.#mostDirect = whole(Math.min(LONGEST_DIRECT, segMax * sizeMax), this.#unit)
+    this.#mostCopied = whole(Math.min(LONGEST_COPY, buffers * pool.bufferLength))
+    this.#mostDirect = whole(Math.min(LONGEST_DIRECT, segMax * sizeMax))
     this.#zoneSize = zoned?.zoneSize ?? 0
   }
 
@@ -87,8 +91,8 @@ export class Transfer {
     onReleased: (() => void) | undefined,
   ): Promise<void> {
     const { sizeMax } = this.#options.limits
-    const { segMax, pool } = this.#options
-    const cut = { sizeMax, segMax, most: this.#mostDirect, unit: this.#unit, zoneSize: this.#zoneSize }
+    const { segMax, pool, unit } = this.#options
+    const cut = { sizeMax, segMax, most: this.#mostDirect, unit, zoneSize: this.#zoneSize }
     // One more than there are requests: for this function, which may not come to send them all.
     let holders = 1
     const letGo = (): void => {
