@@ -1,6 +1,6 @@
 import { type DeviceDescription, initialize, type RequestBuffer, type Transport } from '@virtio-ts/core'
 import type { DmaRegion } from '@virtio-ts/memory'
-import { BlockConfig, BlockRequest, VirtioError } from '@virtio-ts/spec'
+import { BlockRequest, VirtioError } from '@virtio-ts/spec'
 import { BlockCommands, type BlockLifetime } from './block-commands.ts'
 import { type BlockEventListeners, type BlockEvents, blockEventListeners } from './block-events.ts'
 import type { BlockLimits, RangeLimits, ZonedLimits } from './block-limits.ts'
@@ -25,7 +25,6 @@ import { Transfer, unitOf } from './transfer.ts'
 import type { Zone } from './zone.ts'
 import { ZoneCommands } from './zone-commands.ts'
 
-const { SECTOR } = BlockConfig
 /** Header and status. */
 const FRAME = 2
 /** Bytes of one staging buffer: small enough not to waste, large enough where a request has but one. */
