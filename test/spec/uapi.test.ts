@@ -1,5 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import {
+  BlockFeature,
+  BlockRequest,
   DeviceType,
   NetConfig,
   NetControl,
@@ -34,6 +36,8 @@ function compare(ours: Readonly<Record<string, number>>, theirs: Map<string, num
 }
 
 requirement(needed)('the numbers of the specification, against the headers of Linux', () => {
+  it('block features', () => compare(BlockFeature, defines('virtio_blk.h', 'VIRTIO_BLK_F_'), 12))
+  it('types and statuses of block requests', () => compare(BlockRequest, defines('virtio_blk.h', 'VIRTIO_BLK_'), 9))
   it('network features', () => compare(NetFeature, defines('virtio_net.h', 'VIRTIO_NET_F_'), 25))
   it('reserved features', () => {
     const all = new Map([...defines('virtio_config.h', 'VIRTIO_F_'), ...defines('virtio_ring.h', 'VIRTIO_RING_F_')])

@@ -1,4 +1,6 @@
 export type { AvailableChain, DeviceSide } from './device-side.ts'
+export { type BlockMixOptions, blockMix } from './block-mix.ts'
+export { type BlockBench, type BlockSuiteOptions, blockSuite } from './block-suite.ts'
 export { type DriverBench, type DriverSuiteOptions, driverSuite } from './driver-suite.ts'
 export type { NetBench, NetSuiteOptions } from './net-bench.ts'
 export { netSuite } from './net-suite.ts'

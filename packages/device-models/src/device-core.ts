@@ -197,7 +197,8 @@ export class DeviceCore implements DeviceHost {
     for (const text of brokenDependencies(this.model, wanted)) this.violation(Rules.FEATURES, text)
     if (!legacy && hasFeature(offered, ReservedFeature.VERSION_1) && !hasFeature(wanted, ReservedFeature.VERSION_1))
       this.violation(Rules.RESERVED_FEATURES, 'VERSION_1 was offered and not accepted')
-    const moment = { wanted, offered, legacy, accepted: wanted & offered, ok: true }
+    const ok = this.model.takesFeatures?.(wanted & offered) ?? true
+    const moment = { wanted, offered, legacy, accepted: wanted & offered, ok }
     this.show('accept', moment)
     this.#accepted = moment.accepted
     return moment.ok

@@ -55,6 +55,8 @@ export interface DeviceModel {
   readonly configFields: readonly ConfigField[]
   /** PCI class code: class, subclass, interface. */
   readonly classCode: number
+  /** Whether the device can do with these features; with false FEATURES_OK does not stand. */
+  takesFeatures?(accepted: bigint): boolean
   /** Called by the transport that takes the model on. */
   attach(host: DeviceHost): void
   /** The driver may have made buffers available. */

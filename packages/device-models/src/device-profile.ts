@@ -71,6 +71,21 @@ export interface DeviceMoments {
   }
   /** A network device has carried out a command. */
   control: { readonly class: number; readonly command: number; ack: number }
+  /** A block device has carried out a request, and is about to answer. */
+  'block-request': {
+    readonly ring: DeviceRing
+    readonly type: number
+    readonly sector: number
+    /** Bytes for the answer. */
+    readonly room: number
+    status: number
+    /** Bytes that go in front of the status byte. */
+    answer: Uint8Array
+    /** With false the status byte stays as the driver left it. */
+    writesStatus: boolean
+    /** What the driver is told was written. */
+    written: number
+  }
 }
 
 export type DevicePoint = keyof DeviceMoments

@@ -3,6 +3,10 @@
  * Honest, strict, sloppy, hostile, dying; reachable as a PCI function of this process.
  * @packageDocumentation
  */
+export { BlockModel } from './block/block-model.ts'
+export type { BlockModelOptions, RangeLimits, ZonedOptions } from './block/block-options.ts'
+export type { BlockStore } from './block/block-store.ts'
+export type { ModelZone } from './block/zone-table.ts'
 export { DescriptorChain } from './descriptor-chain.ts'
 export { type DeviceBus, DeviceCore, type DeviceCoreOptions, type DeviceStats } from './device-core.ts'
 export { DeviceMemory, type DeviceMemoryOptions, type MemoryBlock } from './device-memory.ts'

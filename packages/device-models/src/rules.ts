@@ -63,6 +63,10 @@ export const Rules = {
   NET_COALESCING: { section: '5.1.6.5.9.5', title: 'Driver Requirements: Notifications Coalescing' },
   NET_OFFLOADS: { section: '5.1.6.5.8.2', title: 'Driver Requirements: Setting Offloads State' },
   NET_LEGACY_FRAMING: { section: '5.1.6.6', title: 'Legacy Interface: Framing Requirements' },
+  BLOCK_FEATURES: { section: '5.2.3', title: 'Feature bits' },
+  BLOCK_INITIALIZATION: { section: '5.2.5.1', title: 'Driver Requirements: Device Initialization' },
+  BLOCK_OPERATION: { section: '5.2.6.1', title: 'Driver Requirements: Device Operation' },
+  BLOCK_LEGACY_FRAMING: { section: '5.2.6.4', title: 'Legacy Interface: Framing Requirements' },
   ENTROPY: { section: '5.4.6.1', title: 'Driver Requirements: Device Operation' },
   RESERVED_FEATURES: { section: '6.1', title: 'Driver Requirements: Reserved Feature Bits' },
 } as const

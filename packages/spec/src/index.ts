@@ -3,6 +3,7 @@
  * Nothing here does input or output, and nothing here knows a bus or a ring implementation.
  * @packageDocumentation
  */
+export { BlockConfig, BlockFeature, type BlockFeatureName, BlockRequest, BlockSegment, BlockZone } from './block.ts'
 export { DeviceType, deviceTypeName, type DeviceTypeId } from './device-type.ts'
 export {
   closeFeatures,

@@ -1,5 +1,6 @@
 import type { DeviceCore } from '../device-core.ts'
 import type { DeviceMoments, DevicePoint, DeviceProfile } from '../device-profile.ts'
+import { hostileBlock, type HostileBlockKind } from './hostile-block.ts'
 import { hostileCapabilities, type HostileCapabilityKind } from './hostile-capabilities.ts'
 import { hostileNet, type HostileNetKind } from './hostile-net.ts'
 import { hostileRegisters, type HostileRegisterKind } from './hostile-registers.ts'
@@ -7,12 +8,18 @@ import { hostileRing, type HostileRingKind } from './hostile-ring.ts'
 import type { HostileScript, Misdeed } from './hostile-script.ts'
 
 /** The tables beside say what each does. */
-export type HostileKind = HostileRingKind | HostileRegisterKind | HostileNetKind | HostileCapabilityKind
+export type HostileKind =
+  | HostileRingKind
+  | HostileRegisterKind
+  | HostileNetKind
+  | HostileBlockKind
+  | HostileCapabilityKind
 
 const misdeeds: Readonly<Record<HostileKind, Misdeed>> = {
   ...hostileRing,
   ...hostileRegisters,
   ...hostileNet,
+  ...hostileBlock,
   ...hostileCapabilities,
 }
 

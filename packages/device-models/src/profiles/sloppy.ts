@@ -9,15 +9,15 @@ const LONG_HEADER = 12
 const HUGE = 0x10000
 
 /**
- * A device that means well and is odd, in the ways drivers met in the field: `len` of used transmit and control buffers is rubbish,
- * transmit buffers come back in another order, interrupts come for nothing, the header has an unknown flag and, where the driver cannot
+ * A device that means well and is odd, in the ways drivers met in the field: `len` of used transmit, control and block buffers is
+ * rubbish, and they come back in another order, interrupts come for nothing, the header has an unknown flag and, where the driver cannot
  * merge, a num_buffers of 0.
  */
 export function sloppy(): DeviceProfile {
   return {
     name: 'sloppy',
     on<Point extends DevicePoint>(point: Point, moment: DeviceMoments[Point], device: DeviceCore | undefined): void {
-      if (point === 'used') oddUsed(moment as DeviceMoments['used'])
+      if (point === 'used') oddUsed(moment as DeviceMoments['used'], device?.model.name === 'block')
       if (point === 'interrupt') (moment as DeviceMoments['interrupt']).times = 2
       if (point === 'receive' && device) oddHeader(moment as DeviceMoments['receive'], device)
       // Once for nothing, as soon as the driver has looked.
@@ -27,8 +27,8 @@ export function sloppy(): DeviceProfile {
 }
 
 /** VIRTIO 1.3 § 5.1.6.1 "Legacy Interface: Device Operation": historically, the total descriptor length; here, worse. */
-function oddUsed({ ring, elements }: DeviceMoments['used']): void {
-  if (ring.queue !== TRANSMIT_QUEUE && ring.queue !== CONTROL_QUEUE) return
+function oddUsed({ ring, elements }: DeviceMoments['used'], isBlock: boolean): void {
+  if (!isBlock && ring.queue !== TRANSMIT_QUEUE && ring.queue !== CONTROL_QUEUE) return
   elements.reverse()
   for (const element of elements) element.length = HUGE + element.id
 }
