@@ -102,22 +102,24 @@ describe('a vhost-user connection', () => {
   })
 
   it('V1 ends where the stream ends, at whatever byte of a reply', async () => {
-    const whole = reply(Request.GET_FEATURES, u64(1))
+    const whole = reply(Request.GET_INFLIGHT_FD, u64(1))
+    const fd = eventfd()
     const before = openFdCount()
     for (let cut = 0; cut < whole.length; cut++) {
       const { connection, peer, reasons } = connect()
-      peer.answer(Request.GET_FEATURES, () => {
-        if (cut > 0) peer.send(whole.subarray(0, cut), [peer.fd])
+      peer.answer(Request.GET_INFLIGHT_FD, () => {
+        if (cut > 0) peer.send(whole.subarray(0, cut), [fd])
         peer.close()
         return undefined
       })
-      await expect(connection.ask(Request.GET_FEATURES, EMPTY)).rejects.toMatchObject({
+      await expect(connection.ask(Request.GET_INFLIGHT_FD, EMPTY, 1)).rejects.toMatchObject({
         code: 'vhost-user.disconnected',
       })
       await expect(connection.ask(Request.GET_FEATURES, EMPTY)).rejects.toBe(connection.ended)
       expect(reasons).toEqual([connection.ended])
     }
     expect(openFdCount()).toBe(before)
+    close(fd)
   })
 
   const wrong: readonly (readonly [string, Uint8Array])[] = [
