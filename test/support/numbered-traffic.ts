@@ -52,6 +52,31 @@ export async function exchange(driver: NetDriver, options: TrafficOptions): Prom
   return returned
 }
 
+/** The same by notifications: nobody looks unless told to. @returns the numbers in the order they came back */
+export async function exchangeNotified(driver: NetDriver, options: TrafficOptions): Promise<number[]> {
+  const { first, count, window = 200, patience = 2000 } = options
+  const returned: number[] = []
+  let sent = 0
+  await new Promise<void>((resolve) => {
+    const lost = setTimeout(resolve, patience)
+    const send = (): void => {
+      while (sent < count && sent - returned.length < window && driver.send(numberedFrame(driver.mac, first + sent)))
+        sent++
+    }
+    const receive = (): void => {
+      do while (driver.receive((packet) => void returned.push(numberOf(packet.toFrame())), 64) > 0) lost.refresh()
+      while (driver.armReceive())
+      if (returned.length < count) return send()
+      clearTimeout(lost)
+      resolve()
+    }
+    driver.onTransmitSpace(send)
+    driver.onReceive(receive)
+    send()
+  })
+  return returned
+}
+
 export function numbers(first: number, count: number): number[] {
   return Array.from({ length: count }, (_, i) => first + i)
 }
