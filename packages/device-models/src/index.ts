@@ -3,6 +3,9 @@
  * Honest, strict, sloppy, hostile, dying; reachable as a PCI function of this process.
  * @packageDocumentation
  */
+export { ConsoleModel } from './console/console-model.ts'
+export type { ConsoleModelOptions, ConsolePortOptions, ConsoleSize } from './console/console-options.ts'
+export { ModelPort } from './console/model-port.ts'
 export { DescriptorChain } from './descriptor-chain.ts'
 export { type DeviceBus, DeviceCore, type DeviceCoreOptions, type DeviceStats } from './device-core.ts'
 export { DeviceMemory, type DeviceMemoryOptions, type MemoryBlock } from './device-memory.ts'

@@ -55,6 +55,9 @@ export const Rules = {
   NET_ANNOUNCE: { section: '5.1.6.5.4.1', title: 'Driver Requirements: Gratuitous Packet Sending' },
   NET_OFFLOADS: { section: '5.1.6.5.8.2', title: 'Driver Requirements: Setting Offloads State' },
   NET_LEGACY_FRAMING: { section: '5.1.6.6', title: 'Legacy Interface: Framing Requirements' },
+  CONSOLE_QUEUES: { section: '5.3.2', title: 'Virtqueues' },
+  CONSOLE: { section: '5.3.6.1', title: 'Driver Requirements: Device Operation' },
+  CONSOLE_MULTIPORT: { section: '5.3.6.2.2', title: 'Driver Requirements: Multiport Device Operation' },
   ENTROPY: { section: '5.4.6.1', title: 'Driver Requirements: Device Operation' },
   RESERVED_FEATURES: { section: '6.1', title: 'Driver Requirements: Reserved Feature Bits' },
 } as const

@@ -3,6 +3,24 @@
  * Nothing here does input or output, and nothing here knows a bus or a ring implementation.
  * @packageDocumentation
  */
+export {
+  BALLOON_PAGE,
+  BalloonConfig,
+  BalloonFeature,
+  type BalloonFeatureName,
+  BalloonHint,
+  type BalloonQueueName,
+  balloonQueues,
+  BalloonStat,
+} from './balloon.ts'
+export {
+  ConsoleConfig,
+  ConsoleControl,
+  ConsoleFeature,
+  type ConsoleFeatureName,
+  consolePortQueues,
+  ConsoleQueue,
+} from './console.ts'
 export { DeviceType, deviceTypeName, type DeviceTypeId } from './device-type.ts'
 export {
   closeFeatures,

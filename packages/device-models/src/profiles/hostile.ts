@@ -1,18 +1,25 @@
 import type { DeviceCore } from '../device-core.ts'
 import type { DeviceMoments, DevicePoint, DeviceProfile } from '../device-profile.ts'
 import { hostileCapabilities, type HostileCapabilityKind } from './hostile-capabilities.ts'
+import { hostileConsole, type HostileConsoleKind } from './hostile-console.ts'
 import { hostileNet, type HostileNetKind } from './hostile-net.ts'
 import { hostileRegisters, type HostileRegisterKind } from './hostile-registers.ts'
 import { hostileRing, type HostileRingKind } from './hostile-ring.ts'
 import type { HostileScript, Misdeed } from './hostile-script.ts'
 
 /** The tables beside say what each does. */
-export type HostileKind = HostileRingKind | HostileRegisterKind | HostileNetKind | HostileCapabilityKind
+export type HostileKind =
+  | HostileRingKind
+  | HostileRegisterKind
+  | HostileNetKind
+  | HostileConsoleKind
+  | HostileCapabilityKind
 
 const misdeeds: Readonly<Record<HostileKind, Misdeed>> = {
   ...hostileRing,
   ...hostileRegisters,
   ...hostileNet,
+  ...hostileConsole,
   ...hostileCapabilities,
 }
 
