@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
+import type { Readable, Writable } from 'node:stream'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ConsolePort } from '@virtio-ts/driver-console'
@@ -57,11 +58,7 @@ export async function until(port: ConsolePort, event: string, already: () => boo
 const BLOCK = 64 * 1024
 
 /** Writes `length` bytes that differ from place to place, as fast as they are taken. @returns their SHA-256 */
-export async function pour(
-  into: NodeJS.WritableStream & { writableNeedDrain?: boolean },
-  length: number,
-  seed: number,
-): Promise<string> {
+export async function pour(into: Writable, length: number, seed: number): Promise<string> {
   const hash = createHash('sha256')
   for (let at = 0; at < length; at += BLOCK) {
     const block = Buffer.alloc(Math.min(BLOCK, length - at), createHash('sha256').update(`${seed} ${at}`).digest())
@@ -72,13 +69,13 @@ export async function pour(
 }
 
 /** Reads `length` bytes, and keeps none. @returns their SHA-256 */
-export function drink(from: NodeJS.ReadableStream, length: number): Promise<string> {
+export function drink(from: Readable, length: number): Promise<string> {
   const hash = createHash('sha256')
   let done = 0
   return new Promise((resolve, reject) => {
     from.on('error', reject)
     from.on('close', () => reject(new Error(`closed after ${done} of ${length} bytes`)))
-    from.on('data', (bytes: Buffer) => {
+    from.on('data', (bytes: Uint8Array) => {
       hash.update(bytes)
       done += bytes.length
       if (done === length) resolve(hash.digest('hex'))

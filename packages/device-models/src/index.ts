@@ -3,6 +3,7 @@
  * Honest, strict, sloppy, hostile, dying; reachable as a PCI function of this process.
  * @packageDocumentation
  */
+export { BalloonModel, type BalloonModelOptions, type FreeRange } from './balloon/balloon-model.ts'
 export { ConsoleModel } from './console/console-model.ts'
 export type { ConsoleModelOptions, ConsolePortOptions, ConsoleSize } from './console/console-options.ts'
 export { ModelPort } from './console/model-port.ts'

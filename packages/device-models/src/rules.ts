@@ -59,5 +59,10 @@ export const Rules = {
   CONSOLE: { section: '5.3.6.1', title: 'Driver Requirements: Device Operation' },
   CONSOLE_MULTIPORT: { section: '5.3.6.2.2', title: 'Driver Requirements: Multiport Device Operation' },
   ENTROPY: { section: '5.4.6.1', title: 'Driver Requirements: Device Operation' },
+  BALLOON: { section: '5.5.6.1', title: 'Driver Requirements: Device Operation' },
+  BALLOON_STATISTICS: { section: '5.5.6.3.1', title: 'Driver Requirements: Memory Statistics' },
+  BALLOON_HINTING: { section: '5.5.6.5.1', title: 'Driver Requirements: Free Page Hinting' },
+  BALLOON_POISON: { section: '5.5.6.6.1', title: 'Driver Requirements: Page Poison' },
+  BALLOON_REPORTING: { section: '5.5.6.7.1', title: 'Driver Requirements: Free Page Reporting' },
   RESERVED_FEATURES: { section: '6.1', title: 'Driver Requirements: Reserved Feature Bits' },
 } as const

@@ -40,9 +40,9 @@ function pattern(length: number): Uint8Array {
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
 async function read(port: ConsolePort, length: number): Promise<Uint8Array> {
-  const parts: Buffer[] = []
+  const parts: Uint8Array[] = []
   for (let done = 0; done < length; ) {
-    const part = port.read() as Buffer | null
+    const part = port.read() as Uint8Array | null
     if (part === null) await once(port, 'readable')
     else done += parts[parts.push(part) - 1]!.length
   }
