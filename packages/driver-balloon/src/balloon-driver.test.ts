@@ -73,7 +73,7 @@ describe('pages', () => {
     }
     model.target = 300
     await turns()
-    expect([...model.pages].sort()).toEqual(given.sort())
+    expect(model.pages).toEqual(new Set(given))
   })
 
   it('that the device wanted before the driver came are there soon', async () => {
@@ -338,6 +338,17 @@ describe('§ 5.5.6.6.1 poison', () => {
     await turns()
     expect(filled).toEqual([4096, 0x5a5a5a5a, 4096, 0x5a5a5a5a])
     expect(fn.violations).toEqual([])
+  })
+
+  it('of hinted memory is filled again', async () => {
+    const { model, source } = await bench({ source: { free: 8192, rangeLength: 4096 }, options: { poison: 9 } })
+    const filled: number[] = []
+    model.hint(2)
+    await turns()
+    source.fill = ({ length }) => void filled.push(length)
+    model.hint(1)
+    await turns()
+    expect(filled).toEqual([4096, 4096])
   })
 
   it('is not agreed to by a driver that writes nothing', async () => {

@@ -45,7 +45,7 @@ export class GuardedSource {
     this.#guard('abandon', () => this.#pages.abandon?.(pages))
   }
 
-  /** Ranges are filled with the poison value: reported memory has to hold it. */
+  /** VIRTIO 1.3 § 5.5.6.7.1 "Driver Requirements: Free Page Reporting": filled with the poison value, where that was agreed. */
   takeFree(most: number, purpose: 'report' | 'hint'): readonly PageRange[] {
     const taken = this.#guard('takeFree', () => this.#pages.takeFree?.(most, purpose)) ?? []
     const bad = taken.find(({ address, length }) => !isPages(address) || !isPages(length) || length === 0)

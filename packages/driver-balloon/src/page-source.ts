@@ -28,7 +28,10 @@ export interface PageSource {
    * @returns nothing when there is no more
    */
   takeFree?(most: number, purpose: 'report' | 'hint'): readonly PageRange[]
-  /** Memory that may be used again. What is in it is lost. */
+  /**
+   * Memory that may be used again. What is in it is lost: VIRTIO 1.3 § 5.5.6.7.1 "Driver Requirements: Free Page Reporting", and the same
+   * with hints.
+   */
   giveFree?(ranges: readonly PageRange[]): void
   /** Memory that the device did not let go of. */
   abandonFree?(ranges: readonly PageRange[]): void

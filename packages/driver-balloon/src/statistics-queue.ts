@@ -13,7 +13,7 @@ export interface StatisticsOptions {
 
 /**
  * One buffer, which the device keeps and gives back when it wants to know more.
- * @see VIRTIO 1.3 § 5.5.6.3 "Memory Statistics"
+ * @see VIRTIO 1.3 § 5.5.6.3.1 "Driver Requirements: Memory Statistics"
  */
 export class StatisticsQueue {
   readonly #options: StatisticsOptions

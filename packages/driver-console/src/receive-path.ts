@@ -13,6 +13,7 @@ export interface ReceiveOptions {
 /**
  * What comes in through one port. The device gets buffers only while somebody wants data, and what it has filled stays where it is until
  * then: data that nobody reads waits in the device, and whoever sends it notices.
+ * @see VIRTIO 1.3 § 5.3.6.1 "Driver Requirements: Device Operation"
  */
 export class ReceivePath {
   readonly #options: ReceiveOptions

@@ -21,6 +21,7 @@ interface PendingWrite {
 /**
  * What goes out through one port. One write at a time is copied into buffers as they come free; it counts as written when the device has
  * been given all of it, so that a peer which does not read is noticed after as many bytes as there are buffers.
+ * @see VIRTIO 1.3 § 5.3.6.1 "Driver Requirements: Device Operation"
  */
 export class TransmitPath {
   readonly #options: TransmitOptions
