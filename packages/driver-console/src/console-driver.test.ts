@@ -116,6 +116,24 @@ describe('back-pressure', () => {
     expect(sha256(model.port(0).takeReceived())).toBe(sha256(Buffer.concat([bytes, Uint8Array.of(1)])))
   })
 
+  it.each([{}, { ringFeatures: { EVENT_IDX: false } }])(
+    'goes on without a watchdog, in small buffers, %o',
+    async (on) => {
+      const { model, port } = await bench({ on, options: { watchdog: 0, buffers: 2, bufferSize: 16 } })
+      const bytes = pattern(10_000)
+      const came = read(port(), bytes.length)
+      await turns()
+      // All at once, so that the device has the next buffer full before the driver has seen the last.
+      model.port(0).send(bytes)
+      const sent = written(port(), bytes)
+      expect(sha256(await came)).toBe(sha256(bytes))
+      await sent
+      port().end()
+      await once(port(), 'finish')
+      expect(sha256(model.port(0).takeReceived())).toBe(sha256(bytes))
+    },
+  )
+
   it('the end of the stream waits for the device to take what was written', async () => {
     const { model, port } = await bench()
     model.port(0).reading = false
@@ -235,6 +253,16 @@ describe('§ 5.3.6.2.2 ports', () => {
     await turns()
     model.removePort(1)
     await expect(lost).rejects.toMatchObject({ code: 'console.port-removed' })
+    expect(gone.errored).toMatchObject({ code: 'console.port-removed' })
+  })
+
+  it('a port that is taken away before the device took what was written says so, though the write was done', async () => {
+    const { model, port } = await bench({ model: twoPorts })
+    model.port(1).reading = false
+    const gone = port(1)
+    await written(gone, bytesOf('short'))
+    model.removePort(1)
+    await expect(once(gone, 'close')).rejects.toMatchObject({ code: 'console.port-removed' })
     expect(gone.errored).toMatchObject({ code: 'console.port-removed' })
   })
 

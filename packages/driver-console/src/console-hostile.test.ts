@@ -145,7 +145,7 @@ describe('control messages that make no sense', () => {
   })
 
   it('a flood of them leaves others their turn, and takes no memory', async () => {
-    const { model, driver, fn } = await bench({ model: { maxPorts: 4 } })
+    const { model, driver, fn } = await bench({ model: { maxPorts: 4 }, options: { watchdog: 0 } })
     const before = fn.dma.stats.allocatedBytes
     for (let round = 0; round < 2000; round++) {
       model.say(Uint8Array.of(1, 0, 0, 0, 1, 0, 0, 0))

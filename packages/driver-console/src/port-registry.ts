@@ -119,12 +119,11 @@ export class PortRegistry implements ControlListener {
   #add(id: number): void {
     if (this.#channels.get(id)?.control) return this.#control?.countInvalid()
     try {
-      if (!this.#device.hasQueue(`receiveq(port${id})`)) throw new RangeError(`there are no queues for port ${id}`)
       const size = this.#sizes.get(id)
       this.#channel(id).attach({ name: undefined, isConsole: false, hostConnected: false, size })
       this.#control?.send(id, PORT_READY, 1)
     } catch {
-      // Beyond max_nr_ports, or no memory left: the device is told that the port cannot be used.
+      // No queues for it, beyond max_nr_ports, or no memory left: the device is told that the port cannot be used.
       this.#refused++
       this.#control?.send(id, PORT_READY, 0)
     }
