@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { filesBelow, readText, report, root, sourceFiles, workspaces } from './workspaces.mjs'
 
-const MAX_INDEX_LINES = 60
+const MAX_INDEX_LINES = 80
 const problems = []
 const all = workspaces()
 

@@ -4,7 +4,25 @@
 import { writeFileSync } from 'node:fs'
 import { headings, plainText, readSource } from './latex-headings.mjs'
 
-const CHAPTERS = ['2.1', '2.2', '2.3', '2.4', '2.5', '2.6', '2.7', '2.8', '2.9', '3', '4.1', '5.1', '5.2', '5.4', '6']
+const CHAPTERS = [
+  '2.1',
+  '2.2',
+  '2.3',
+  '2.4',
+  '2.5',
+  '2.6',
+  '2.7',
+  '2.8',
+  '2.9',
+  '3',
+  '4.1',
+  '5.1',
+  '5.2',
+  '5.3',
+  '5.4',
+  '5.5',
+  '6',
+]
 
 const [checkout] = process.argv.slice(2)
 if (checkout === undefined) {

@@ -2,6 +2,11 @@ import { existsSync, readFileSync } from 'node:fs'
 import {
   BlockFeature,
   BlockRequest,
+  BalloonFeature,
+  BalloonHint,
+  BalloonStat,
+  ConsoleControl,
+  ConsoleFeature,
   DeviceType,
   NetConfig,
   NetControl,
@@ -39,6 +44,21 @@ requirement(needed)('the numbers of the specification, against the headers of Li
   it('block features', () => compare(BlockFeature, defines('virtio_blk.h', 'VIRTIO_BLK_F_'), 12))
   it('types and statuses of block requests', () => compare(BlockRequest, defines('virtio_blk.h', 'VIRTIO_BLK_'), 9))
   it('network features', () => compare(NetFeature, defines('virtio_net.h', 'VIRTIO_NET_F_'), 25))
+  it('console features and control messages', () => {
+    compare(ConsoleFeature, defines('virtio_console.h', 'VIRTIO_CONSOLE_F_'), 3)
+    const theirs = defines('virtio_console.h', 'VIRTIO_CONSOLE_')
+    const { DEVICE_ADD: PORT_ADD, DEVICE_REMOVE: PORT_REMOVE, ...others } = ConsoleControl
+    compare({ PORT_ADD, PORT_REMOVE, ...others }, theirs, 8)
+  })
+  it('balloon features, statistics and hints', () => {
+    compare(
+      { ...BalloonFeature, REPORTING: BalloonFeature.PAGE_REPORTING },
+      defines('virtio_balloon.h', 'VIRTIO_BALLOON_F_'),
+      6,
+    )
+    compare(BalloonStat, defines('virtio_balloon.h', 'VIRTIO_BALLOON_'), 10)
+    compare(BalloonHint, defines('virtio_balloon.h', 'VIRTIO_BALLOON_'), 2)
+  })
   it('reserved features', () => {
     const all = new Map([...defines('virtio_config.h', 'VIRTIO_F_'), ...defines('virtio_ring.h', 'VIRTIO_RING_F_')])
     compare(ReservedFeature, all, 7)

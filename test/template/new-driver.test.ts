@@ -147,10 +147,10 @@ it('makes the driver that the guide has made', async () => {
   try {
     const [, command = ''] = /^npm run new-driver -- (.*)$/m.exec(copy.read('docs/writing-a-driver.md')) ?? []
     expect(await newDriver(...command.split(' '), '--into', copy.root)).toMatchObject({ status: 0 })
-    const source = copy.read('packages/driver-balloon/src/balloon-driver.ts')
-    expect(source).toContain("requestQueue('inflateq')")
-    expect(source).toContain("queues: ['inflateq', 'deflateq']")
-    expect(copy.read('packages/driver-balloon/src/testing/balloon-model.ts')).toContain('= [64, 64]')
+    const source = copy.read('packages/driver-input/src/input-driver.ts')
+    expect(source).toContain("requestQueue('eventq')")
+    expect(source).toContain("queues: ['eventq', 'statusq']")
+    expect(copy.read('packages/driver-input/src/testing/input-model.ts')).toContain('= [64, 64]')
   } finally {
     copy.remove()
   }
@@ -165,7 +165,7 @@ describe('new-driver refuses', () => {
 
   it.each([
     ['no name', ['--device-type', '5'], 'one name, please', 2],
-    ['two names', ['kite', 'balloon', '--device-type', '5'], 'one name, please', 2],
+    ['two names', ['kite', 'input', '--device-type', '18'], 'one name, please', 2],
     ['a dash', ['nine-p', '--device-type', '9'], 'one word', 2],
     ['a digit', ['p9', '--device-type', '9'], 'one word', 2],
     ['a capital', ['Kite', '--device-type', '9'], 'one word', 2],
@@ -199,5 +199,5 @@ describe('new-driver refuses', () => {
 })
 
 it('left this repository as it was', () => {
-  expect(readdirSync(join(repository, 'packages')).filter((name) => /kite|nine|balloon$/.test(name))).toEqual([])
+  expect(readdirSync(join(repository, 'packages')).filter((name) => /kite|nine|input$/.test(name))).toEqual([])
 })

@@ -1,4 +1,14 @@
-import { type ModelFunctionOptions, modelFunction, NetModel, RngModel, vboxModel } from '@virtio-ts/device-models'
+import {
+  BalloonModel,
+  ConsoleModel,
+  type ModelFunctionOptions,
+  modelFunction,
+  NetModel,
+  RngModel,
+  vboxModel,
+} from '@virtio-ts/device-models'
+import { BalloonDriver, balloonSpec, DmaPageSource } from '@virtio-ts/driver-balloon'
+import { ConsoleDriver, consoleSpec } from '@virtio-ts/driver-console'
 import { NetDriver, netSpec } from '@virtio-ts/driver-net'
 import { RngDriver, rngSpec } from '@virtio-ts/driver-rng'
 import { type AttachOptions, VirtioPciDriver } from '@virtio-ts/transport-pci'
@@ -23,6 +33,27 @@ async function transmit(driver: NetDriver): Promise<void> {
   if ((await driver.drain(5000)) > 0) throw new Error('the frame was not transmitted')
 }
 
+/** A line to the console that the device takes. */
+async function writeLine(driver: ConsoleDriver): Promise<void> {
+  const port = driver.port(0)
+  if (!port) throw new Error('there is no console')
+  await new Promise<void>((resolve, reject) => port.write('a line\n', (error) => (error ? reject(error) : resolve())))
+}
+
+/** Some pages into the balloon and out again. */
+async function inflate(driver: BalloonDriver, model: BalloonModel): Promise<void> {
+  for (const pages of [300, 0]) {
+    await driver.report()
+    model.target = pages
+    const end = performance.now() + 5000
+    while (driver.actual !== pages) {
+      if (performance.now() > end) throw new Error(`${driver.actual} pages in the balloon, not ${pages}`)
+      driver.poll()
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+}
+
 const interfaces: readonly (readonly [string, ModelFunctionOptions, AttachOptions])[] = [
   ['modern', {}, {}],
   ['legacy', { interface: 'legacy' }, {}],
@@ -42,6 +73,28 @@ for (const [name, on, by] of interfaces) {
     attach: () => attach(modelFunction(new RngModel(), on), by),
     open: (transport, options) => RngDriver.open(transport, options),
     use: fill,
+    rounds,
+  })
+
+  driverSuite<ConsoleDriver>(`console on a ${name} model`, {
+    spec: consoleSpec,
+    attach: () => attach(modelFunction(new ConsoleModel(), on), by),
+    open: (transport, options) => ConsoleDriver.open(transport, options),
+    use: writeLine,
+    rounds,
+  })
+
+  let balloon: BalloonModel
+  driverSuite<BalloonDriver>(`balloon on a ${name} model`, {
+    spec: balloonSpec,
+    attach: () => attach(modelFunction((balloon = new BalloonModel()), on), by),
+    open: (transport, options) =>
+      BalloonDriver.open(transport, {
+        ...options,
+        pages: new DmaPageSource(transport.dma),
+        statistics: () => ({ free: 1 }),
+      }),
+    use: (driver) => inflate(driver, balloon),
     rounds,
   })
 

@@ -33,4 +33,9 @@ export interface DriverSpec<Feature extends string = string, Queue extends strin
   readonly queues:
     | readonly Queue[]
     | ((features: NegotiatedFeatures<Feature>, config: DeviceConfig) => Promise<readonly QueueSpec<Queue>[]>)
+  /**
+   * Last before DRIVER_OK, after FEATURES_OK: writes the configuration fields that the device wants to know before it is live. What it
+   * throws ends the initialisation.
+   */
+  readonly prepare?: (features: NegotiatedFeatures<Feature>, config: DeviceConfig) => Promise<void>
 }

@@ -74,6 +74,42 @@ describe('initialize', () => {
     expect(device.legacy).toBe(true)
   })
 
+  it('§ 3.1.1 prepares the device last before DRIVER_OK, and gives up where that fails', async () => {
+    const order: string[] = []
+    const prepare = async (): Promise<void> => void order.push(transport.calls.at(-1) ?? '')
+    const transport = new ScriptedTransport({})
+    await initialize(transport, { ...spec, prepare })
+    expect(order).toEqual(['enableQueue 0 8'])
+    expect(transport.calls.at(-1)).toBe('setStatus 15')
+    const { transport: failed, message } = await failure(
+      {},
+      {},
+      {
+        ...spec,
+        prepare: () => Promise.reject(new Error('not today')),
+      },
+    )
+    expect(message).toBe('not today')
+    expect(failed.calls.filter((call) => call.startsWith('setStatus')).at(-1)).toBe('setStatus 139')
+  })
+
+  it('tells queues what was offered, accepted or not', async () => {
+    const offered: bigint[] = []
+    const offers = version1 | featureSet(A, UNRELATED)
+    await open(
+      { offers },
+      { withoutFeatures: ['A'] },
+      {
+        ...spec,
+        queues: async (features) => {
+          offered.push(features.offered)
+          return [{ name: 'requestq', index: 0 }]
+        },
+      },
+    )
+    expect(offered).toEqual([offers])
+  })
+
   it('hands out no queue before DRIVER_OK and none the driver did not name', async () => {
     const { device } = await open()
     expect(device.queue('requestq').size).toBe(8)

@@ -51,6 +51,7 @@ export async function initialize<Feature extends string, Queue extends string>(
     const count = Math.max(0, ...plan.map(({ index }) => index + 1))
     const interrupts = await transport.setUpInterrupts(count, options.interrupts ?? 'auto')
     for (const queue of plan) await setUpQueue(transport, features, queue, options, generation, queues)
+    await spec.prepare?.(features, config)
     const device = new InitializedDevice<Feature, Queue>({
       transport,
       features,
@@ -135,12 +136,12 @@ async function negotiate<Feature extends string, Queue extends string>(
   let bits = chooseFeatures(transport, spec, offered, without)
   // Written before any configuration is read: a transitional device shows the modern layout only once VERSION_1 is accepted.
   await transport.acceptFeatures(bits)
-  const rejected = await spec.validate?.(new NegotiatedFeatures(bits, spec.features), config)
+  const rejected = await spec.validate?.(new NegotiatedFeatures(bits, spec.features, offered), config)
   if (rejected !== undefined && rejected.length > 0) {
     bits = chooseFeatures(transport, spec, offered, [...without, ...rejected])
     await transport.acceptFeatures(bits)
   }
-  return new NegotiatedFeatures(bits, spec.features)
+  return new NegotiatedFeatures(bits, spec.features, offered)
 }
 
 async function checkFeaturesOk(transport: Transport, spec: DriverSpec, bits: bigint): Promise<void> {

@@ -3,10 +3,13 @@ import { type FeatureBit, featureNames, hasFeature, ReservedFeature, type Reserv
 /** The feature bits that driver and device agreed on, asked for by name. */
 export class NegotiatedFeatures<Feature extends string = string> {
   readonly bits: bigint
+  /** What the device offered, accepted or not. */
+  readonly offered: bigint
   readonly #table: Readonly<Record<string, FeatureBit>>
 
-  constructor(bits: bigint, table: Readonly<Record<Feature, FeatureBit>>) {
+  constructor(bits: bigint, table: Readonly<Record<Feature, FeatureBit>>, offered: bigint = bits) {
     this.bits = bits
+    this.offered = offered
     this.#table = table
   }
 

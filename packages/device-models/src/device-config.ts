@@ -61,6 +61,11 @@ export class DeviceConfigSpace {
     if (this.#model.onConfigWrite?.(offset, bytes, legacy)) this.#changed = true
   }
 
+  /** Whether the field at this offset may be written before the driver has said anything. */
+  isEarly(offset: number): boolean {
+    return this.#model.configFields.some((field) => field.early === true && field.offset === offset)
+  }
+
   /** VIRTIO 1.3 § 4.1.3.1 "Driver Requirements: PCI Device Layout": each field in its own width. */
   #judge(offset: number, width: Width, verb: string): void {
     const field = this.#model.configFields.find(

@@ -209,7 +209,7 @@ export class DeviceCore implements DeviceHost {
   }
 
   writeConfig(offset: number, width: 1 | 2 | 4, value: number, legacy: boolean): void {
-    if (!legacy && (this.#status & FEATURES_OK) === 0)
+    if (!legacy && (this.#status & FEATURES_OK) === 0 && !this.config.isEarly(offset))
       this.violation(Rules.INITIALIZATION, 'the configuration space was written before FEATURES_OK')
     this.config.write(offset, width, value, legacy)
   }

@@ -11,6 +11,8 @@ export interface ConfigField {
   readonly count?: number
   /** The field exists only if the device offers one of these. */
   readonly features?: readonly FeatureBit[]
+  /** May be written before FEATURES_OK, and before anything else. */
+  readonly early?: boolean
 }
 
 /** What a model sees of the transport that carries it. */

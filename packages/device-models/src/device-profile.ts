@@ -69,6 +69,8 @@ export interface DeviceMoments {
     readonly headerLength: number
     readonly written: number[]
   }
+  /** A console device is about to send a control message, `copies` times. */
+  'console-control': { bytes: Uint8Array; copies: number }
   /** A network device has carried out a command. */
   control: { readonly class: number; readonly command: number; ack: number }
   /** A block device has carried out a request, and is about to answer. */

@@ -4,6 +4,24 @@
  * @packageDocumentation
  */
 export { BlockConfig, BlockFeature, type BlockFeatureName, BlockRequest, BlockSegment, BlockZone } from './block.ts'
+export {
+  BALLOON_PAGE,
+  BalloonConfig,
+  BalloonFeature,
+  type BalloonFeatureName,
+  BalloonHint,
+  type BalloonQueueName,
+  balloonQueues,
+  BalloonStat,
+} from './balloon.ts'
+export {
+  ConsoleConfig,
+  ConsoleControl,
+  ConsoleFeature,
+  type ConsoleFeatureName,
+  consolePortQueues,
+  ConsoleQueue,
+} from './console.ts'
 export { DeviceType, deviceTypeName, type DeviceTypeId } from './device-type.ts'
 export {
   closeFeatures,

@@ -2,6 +2,7 @@ import type { DeviceCore } from '../device-core.ts'
 import type { DeviceMoments, DevicePoint, DeviceProfile } from '../device-profile.ts'
 import { hostileBlock, type HostileBlockKind } from './hostile-block.ts'
 import { hostileCapabilities, type HostileCapabilityKind } from './hostile-capabilities.ts'
+import { hostileConsole, type HostileConsoleKind } from './hostile-console.ts'
 import { hostileNet, type HostileNetKind } from './hostile-net.ts'
 import { hostileRegisters, type HostileRegisterKind } from './hostile-registers.ts'
 import { hostileRing, type HostileRingKind } from './hostile-ring.ts'
@@ -13,6 +14,7 @@ export type HostileKind =
   | HostileRegisterKind
   | HostileNetKind
   | HostileBlockKind
+  | HostileConsoleKind
   | HostileCapabilityKind
 
 const misdeeds: Readonly<Record<HostileKind, Misdeed>> = {
@@ -20,6 +22,7 @@ const misdeeds: Readonly<Record<HostileKind, Misdeed>> = {
   ...hostileRegisters,
   ...hostileNet,
   ...hostileBlock,
+  ...hostileConsole,
   ...hostileCapabilities,
 }
 

@@ -1,4 +1,4 @@
-import { hasFeature, NetFeature } from '@virtio-ts/spec'
+import { DeviceType, hasFeature, NetFeature } from '@virtio-ts/spec'
 import type { DeviceCore } from '../device-core.ts'
 import type { DeviceMoments, DevicePoint, DeviceProfile } from '../device-profile.ts'
 import { netHeaderLength } from '../net/net-header.ts'
@@ -17,7 +17,7 @@ export function sloppy(): DeviceProfile {
   return {
     name: 'sloppy',
     on<Point extends DevicePoint>(point: Point, moment: DeviceMoments[Point], device: DeviceCore | undefined): void {
-      if (point === 'used') oddUsed(moment as DeviceMoments['used'], device?.model.name === 'block')
+      if (point === 'used') oddUsed(moment as DeviceMoments['used'], device)
       if (point === 'interrupt') (moment as DeviceMoments['interrupt']).times = 2
       if (point === 'receive' && device) oddHeader(moment as DeviceMoments['receive'], device)
       // Once for nothing, as soon as the driver has looked.
@@ -27,10 +27,18 @@ export function sloppy(): DeviceProfile {
 }
 
 /** VIRTIO 1.3 § 5.1.6.1 "Legacy Interface: Device Operation": historically, the total descriptor length; here, worse. */
-function oddUsed({ ring, elements }: DeviceMoments['used'], isBlock: boolean): void {
-  if (!isBlock && ring.queue !== TRANSMIT_QUEUE && ring.queue !== CONTROL_QUEUE) return
+function oddUsed({ ring, elements }: DeviceMoments['used'], device: DeviceCore | undefined): void {
+  if (!isToDevice(ring.queue, device?.model.deviceType)) return
   elements.reverse()
   for (const element of elements) element.length = HUGE + element.id
+}
+
+/** Whether nothing is written into this queue's buffers, so that their used length means nothing. */
+function isToDevice(queue: number, deviceType: number | undefined): boolean {
+  // Transmit queues have the odd numbers, the control transmitq among them.
+  if (deviceType === DeviceType.CONSOLE) return queue % 2 === 1
+  if (deviceType === DeviceType.BALLOON || deviceType === DeviceType.BLOCK) return true
+  return queue === TRANSMIT_QUEUE || queue === CONTROL_QUEUE
 }
 
 function oddHeader({ chains, headerLength }: DeviceMoments['receive'], device: DeviceCore): void {
