@@ -59,11 +59,16 @@ export class PackedAvailableDescriptors {
    * @param idAndFlags id in the lower half; flags in the upper, without AVAIL and USED
    */
   place(address: number, length: number, idAndFlags: number): void {
+    this.placeWords(address, address >>> 0 === address ? 0 : Math.floor(address / HIGH), length, idAndFlags)
+  }
+
+  /** The same, with the address's lower and upper 32 bits. */
+  placeWords(low: number, high: number, length: number, idAndFlags: number): void {
     const slot = this.#slot
     const at = slot << 2
     const descriptors = this.#descriptors
-    descriptors[at] = address
-    descriptors[at + 1] = address >>> 0 === address ? 0 : Math.floor(address / HIGH)
+    descriptors[at] = low
+    descriptors[at + 1] = high
     descriptors[at + 2] = length
     const last = idAndFlags | this.#flags
     if (this.#unpublished === 0) this.#heldBack = last

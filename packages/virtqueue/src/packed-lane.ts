@@ -1,0 +1,224 @@
+import { PackedRing, type VirtioError } from '@virtio-ts/spec'
+import type { LaneRow } from './buffer-lane.ts'
+import type { PackedAvailableDescriptors } from './packed-available-descriptors.ts'
+import type { PackedDeviceArea } from './packed-device-area.ts'
+import { Counter } from './queue-books.ts'
+import { ringError } from './ring-error.ts'
+import { type LaneQueue, RingLane } from './ring-lane.ts'
+import type { UsedBatch } from './virtqueue.ts'
+
+const USED_MASK = (PackedRing.DESC_F_AVAIL | PackedRing.DESC_F_USED) << 16
+const WRITE = PackedRing.DESC_F_WRITE << 16
+const ID_AND_WRITE = WRITE | 0xffff
+
+export interface PackedLaneQueue extends LaneQueue {
+  readonly available: PackedAvailableDescriptors
+  readonly driverEvents: Uint32Array
+  readonly deviceArea: PackedDeviceArea
+  /** Where the next used descriptor comes: on a circle of twice the ring's size, as in `PackedVirtqueue`. */
+  readonly used: () => number
+  /** The end of taking used buffers: the next one comes at `position`. @returns `count` */
+  readonly settle: (count: number, position: number, violation: VirtioError | undefined) => number
+}
+
+/**
+ * A lane in a packed ring: each chain takes one descriptor. A place's number is its buffer id; with IN_ORDER ids go round like descriptors
+ * instead, whatever place it is.
+ * @see VIRTIO 1.3 § 2.8 "Packed Virtqueues"
+ */
+export class PackedLane extends RingLane {
+  readonly #queue: PackedLaneQueue
+  readonly #available: PackedAvailableDescriptors
+  readonly #driverEvents: Uint32Array = new Uint32Array(0)
+  readonly #deviceArea: PackedDeviceArea
+  readonly #inOrder: boolean = false
+  readonly #size: number = 0
+  readonly #flags: number = 0
+  /** IN_ORDER: chains not yet given back of a batch whose descriptor was read, and the bytes written into the last of them. */
+  #left = 0
+  #lastWritten = 0
+
+  constructor(queue: PackedLaneQueue, row: LaneRow, writable: boolean) {
+    super(queue, row, writable)
+    this.#queue = queue
+    this.#available = queue.available
+    this.#driverEvents = queue.driverEvents
+    this.#deviceArea = queue.deviceArea
+    this.#inOrder = queue.inOrder
+    this.#size = queue.books.size
+    this.#flags = writable ? WRITE : 0
+  }
+
+  /** Chains that are known to be used. */
+  get left(): number {
+    return this.#left
+  }
+
+  pop(batch: UsedBatch): number {
+    if (this.closed) return 0
+    const { order, count: places, capacity } = this
+    const { cookies, written } = batch
+    const deviceArea = this.#deviceArea
+    const size = this.#size
+    const inOrder = this.#inOrder
+    const outstanding = this.books.outstandingCount
+    const limit = cookies.length | 0
+    let position = this.#queue.used()
+    let at = this.oldest
+    let count = 0
+    let violation: VirtioError | undefined
+    while (count < limit && violation === undefined) {
+      if (this.#left > 0) {
+        this.#left--
+        cookies[count] = order[at]!
+        written[count] = this.#left === 0 ? this.#lastWritten : capacity
+        count++
+        if (++at === places) at = 0
+        if (++position === 2 * size) position = 0
+        continue
+      }
+      const end = this.#find(cookies, count, limit, position)
+      // A full barrier between what is used and what was written; the value is of no interest.
+      Atomics.load(this.#driverEvents, 0)
+      if (end === count) break
+      for (; count < end; count++) {
+        const word = cookies[count]!
+        const id = word & 0xffff
+        const slot = position < size ? position : position - size
+        // Beyond what is out any descriptor that says it is used is a lie.
+        if (id !== (inOrder ? slot : order[at]!) || count >= outstanding) {
+          violation = this.#unexpected(id, slot, at, count)
+          if (violation !== undefined) break
+        }
+        let length = deviceArea.usedLength(slot)
+        if (length > capacity) {
+          violation = this.#tooLong(word, length)
+          if (violation !== undefined) break
+          length = (word & WRITE) !== 0 ? capacity : 0
+        }
+        if (this.#left > 0) {
+          this.#lastWritten = length
+          break
+        }
+        cookies[count] = order[at]!
+        written[count] = length
+        if (++at === places) at = 0
+        if (++position === 2 * size) position = 0
+      }
+    }
+    if (count === 0 && violation === undefined) return 0
+    this.took(count, at)
+    return this.#queue.settle(count, position, violation)
+  }
+
+  reclaim(): number {
+    if (this.closed) return 0
+    const { order, count: places } = this
+    const deviceArea = this.#deviceArea
+    const size = this.#size
+    const inOrder = this.#inOrder
+    const outstanding = this.books.outstandingCount
+    // Of a batch that `pop` has taken in part the rest is known to be used.
+    let count = this.#left
+    let position = this.#queue.used() + count
+    if (position >= 2 * size) position -= 2 * size
+    let slot = position < size ? position : position - size
+    let wanted = position < size ? USED_MASK : 0
+    let at = (this.oldest + count) % places
+    let violation: VirtioError | undefined
+    for (;;) {
+      const word = deviceArea.usedWord(slot)
+      if ((word & USED_MASK) !== wanted) break
+      let chains = 1
+      const id = word & 0xffff
+      // Beyond what is out any descriptor that says it is used is a lie.
+      if (id !== (inOrder ? slot : order[at]!) || count >= outstanding) {
+        violation = this.#unexpected(id, slot, at, count)
+        if (violation !== undefined) break
+        if (inOrder) chains = this.#left
+      }
+      count += chains
+      at += chains
+      if (at >= places) at %= places
+      slot += chains
+      if (slot >= size) {
+        slot -= size
+        wanted ^= USED_MASK
+      }
+    }
+    this.#left = 0
+    // A full barrier: the device is done with those buffers before they are filled anew.
+    Atomics.load(this.#driverEvents, 0)
+    if (count === 0 && violation === undefined) return 0
+    this.took(count, at)
+    return this.#queue.settle(count, wanted === 0 ? slot + size : slot, violation)
+  }
+
+  protected write(place: number, length: number): void {
+    const available = this.#available
+    const low = this.low(place)
+    const id = this.#inOrder ? available.slot : place
+    available.placeWords(low, this.high(low), length, id | this.#flags)
+  }
+
+  protected writeElsewhere(place: number, low: number, high: number, length: number): void {
+    const id = this.#inOrder ? this.#available.slot : place
+    this.#available.placeWords(low, high, length, id | this.#flags)
+  }
+
+  protected writeRow(from: number, count: number): number {
+    const { order, length, count: places } = this
+    let at = from
+    for (let i = 0; i < count; i++) {
+      this.write(order[at]!, length)
+      if (++at === places) at = 0
+    }
+    return at
+  }
+
+  /**
+   * Looks for used descriptors, one for each chain, and puts their words into `words` from `from` on. With IN_ORDER one may stand for
+   * several chains: that is the last one found then, as only with it it is known where the next one would be.
+   * @returns where the words end
+   */
+  #find(words: Int32Array, from: number, limit: number, position: number): number {
+    const deviceArea = this.#deviceArea
+    const size = this.#size
+    const inOrder = this.#inOrder
+    let slot = position < size ? position : position - size
+    let wanted = position < size ? USED_MASK : 0
+    let end = from
+    while (end < limit) {
+      const word = deviceArea.usedWord(slot)
+      if ((word & USED_MASK) !== wanted) break
+      words[end++] = word & ID_AND_WRITE
+      if (inOrder && (word & 0xffff) !== slot) break
+      if (++slot === size) {
+        slot = 0
+        wanted ^= USED_MASK
+      }
+    }
+    return end
+  }
+
+  /** A used descriptor that does not name the chain whose turn it is. With IN_ORDER, how many it stands for is in `#left` then. */
+  #unexpected(id: number, slot: number, at: number, count: number): VirtioError | undefined {
+    const { origin, size, outstandingCount } = this.books
+    if (id >= size) return ringError('ring.id-range', origin, { id, size })
+    const out = outstandingCount - count
+    if (!this.#inOrder) return this.bringBack(id, at, out) ? undefined : ringError('ring.not-head', origin, { id })
+    const chains = (id < slot ? id - slot + size : id - slot) + 1
+    if (chains > out) return ringError('ring.not-head', origin, { id })
+    this.#left = chains
+    return undefined
+  }
+
+  #tooLong(word: number, written: number): VirtioError | undefined {
+    const { capacity, books } = this
+    // VIRTIO 1.3 § 2.8.4 "Element Address and Length": without WRITE it is no length, as in `PackedVirtqueue.popUsed`.
+    if (this.#queue.strict && (word & WRITE) !== 0 && capacity !== 0)
+      return ringError('ring.length', books.origin, { id: word & 0xffff, written, capacity })
+    books.counters[Counter.CLAMPED]!++
+    return undefined
+  }
+}
