@@ -62,7 +62,8 @@ export class PackedLane extends RingLane {
     const size = this.#size
     const inOrder = this.#inOrder
     const outstanding = this.books.outstandingCount
-    const limit = cookies.length | 0
+    // Behind a whole lap comes what was read first.
+    const limit = cookies.length < size ? cookies.length : size
     let position = this.#queue.used()
     let at = this.oldest
     let count = 0
@@ -105,6 +106,8 @@ export class PackedLane extends RingLane {
         if (++at === places) at = 0
         if (++position === 2 * size) position = 0
       }
+      // Only behind a batch more may have been used.
+      if (this.#left === 0) break
     }
     if (count === 0 && violation === undefined) return 0
     this.took(count, at)
@@ -126,7 +129,7 @@ export class PackedLane extends RingLane {
     let wanted = position < size ? USED_MASK : 0
     let at = (this.oldest + count) % places
     let violation: VirtioError | undefined
-    for (;;) {
+    while (count < size) {
       const word = deviceArea.usedWord(slot)
       if ((word & USED_MASK) !== wanted) break
       let chains = 1

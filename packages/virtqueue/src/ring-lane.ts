@@ -90,7 +90,7 @@ export abstract class RingLane implements ReadableLane, WritableLane {
   }
 
   get inFlight(): number {
-    return this.books.outstandingCount + this.#added
+    return this.books.lane === this ? this.books.outstandingCount + this.#added : 0
   }
 
   reserve(): number {
