@@ -128,62 +128,18 @@ export class ReceivePath {
     if (this.#stopped) return 0
     if (this.#active) throw new Error('receive() was called from its own sink')
     this.#active = true
-    const packet = this.#packet
-    const headers = this.#headers
-    const words = this.#words
-    const { cookies, written } = this.#batch
-    const { segmentOffsets, segmentLengths } = packet
-    const offset = this.#offset
-    const stride = this.#stride
-    const headerLength = this.#headerLength
-    const longest = this.#longest
-    const mergeable = this.#mergeable
     let packets = 0
-    let handed = 0
-    let bytes = 0
     try {
       while (packets < budget) {
-        const next = this.#next
-        if (next === this.#count) {
-          if (this.#popUsed()) continue
-          break
-        }
-        const buffer = cookies[next]!
-        const length = written[next]! - headerLength
-        const at = offset + buffer * stride
-        this.#next = next + 1
-        // The usual case, from one look at two words of the header: a packet in one buffer, complete and checksummed, so that the other
-        // fields mean nothing. Flags and segmentation type are the lower half of the first. Any other packet is looked at anew.
-        if (
-          length >= ETHERNET_HEADER &&
-          length <= longest &&
-          this.#missing === 0 &&
-          (words[at >> 2]! & 0xffff) === 0 &&
-          (!mergeable || words[(at >> 2) + NUM_BUFFERS_WORD]! >>> 16 === 1)
-        ) {
-          if (headers.pending) headers.readOrdinary(at)
-          packet.segmentCount = 1
-          packet.length = segmentLengths[0] = length
-          segmentOffsets[0] = at + headerLength
-          // Before the sink runs: should it throw, the buffer is accounted for. The device gets it no sooner than at `#publish()`.
-          this.#returned++
-          handed++
-          bytes += length
-          packets++
-          sink(packet)
-        } else {
-          if (this.#missing === 0) this.#begin(buffer, length + headerLength)
-          else this.#continue(buffer, length + headerLength)
-          if (this.#missing > 0) continue
-          packets++
-          this.#finish(sink)
-        }
+        if (this.#next === this.#count && !this.#popUsed()) break
+        const most = budget - packets < REPOST ? budget - packets : REPOST
+        const ordinary = this.#missing > 0 ? 0 : this.#receiveOrdinary(sink, most)
+        packets += ordinary
+        if (ordinary < most && this.#next < this.#count && this.#receiveAny(sink)) packets++
         if (this.#returned >= REPOST) this.#publish()
       }
       this.checkRest()
     } finally {
-      this.#counters[PACKETS]! += handed
-      this.#counters[BYTES]! += bytes
       this.#publish()
       this.#active = false
     }
@@ -217,6 +173,66 @@ export class ReceivePath {
       stats[`rx_dropped_${netHeaderFaultNames[fault]!.replaceAll('-', '_')}`] = this.#dropped[fault]!
     }
     stats.rx_dropped = dropped
+  }
+
+  /**
+   * Hands over packets up to one that is not the usual case, which one look at two words of the header finds: a packet in one buffer,
+   * complete and checksummed, so that the other fields mean nothing. Flags and segmentation type are the lower half of the first. Any other
+   * packet is looked at anew.
+   * @returns how many
+   */
+  #receiveOrdinary(sink: (packet: ReceivedPacket) => void, most: number): number {
+    const packet = this.#packet
+    const headers = this.#headers
+    const words = this.#words
+    const { cookies, written } = this.#batch
+    const offset = this.#offset
+    const stride = this.#stride
+    const headerLength = this.#headerLength
+    const longest = this.#longest
+    const mergeable = this.#mergeable
+    const first = this.#next
+    const end = this.#count - first < most ? this.#count : first + most
+    let octets = 0
+    let next = first
+    try {
+      // The sink may stop the path.
+      while (next < end && this.#next === next) {
+        const length = written[next]! - headerLength
+        const at = offset + cookies[next]! * stride
+        if (
+          length < ETHERNET_HEADER ||
+          length > longest ||
+          (words[at >> 2]! & 0xffff) !== 0 ||
+          (mergeable && words[(at >> 2) + NUM_BUFFERS_WORD]! >>> 16 !== 1)
+        )
+          break
+        if (headers.pending) headers.readOrdinary(at)
+        packet.segmentCount = 1
+        packet.length = packet.segmentLengths[0] = length
+        packet.segmentOffsets[0] = at + headerLength
+        // Before the sink runs: should it throw, the buffer is accounted for. The device gets it no sooner than at `#publish()`.
+        this.#next = ++next
+        octets += length
+        sink(packet)
+      }
+    } finally {
+      this.#returned += next - first
+      this.#counters[PACKETS]! += next - first
+      this.#counters[BYTES]! += octets
+    }
+    return next - first
+  }
+
+  /** Any packet or piece of one. @returns whether that was a packet's end */
+  #receiveAny(sink: (packet: ReceivedPacket) => void): boolean {
+    const next = this.#next
+    this.#next = next + 1
+    if (this.#missing === 0) this.#begin(this.#batch.cookies[next]!, this.#batch.written[next]!)
+    else this.#continue(this.#batch.cookies[next]!, this.#batch.written[next]!)
+    if (this.#missing > 0) return false
+    this.#finish(sink)
+    return true
   }
 
   #popUsed(): boolean {

@@ -34,6 +34,11 @@ export class PackedLane extends RingLane {
   readonly #inOrder: boolean = false
   readonly #size: number = 0
   readonly #flags: number = 0
+  /** By position on the circle. */
+  readonly #lengths: Int32Array = new Int32Array(0)
+  /** Chains that were added and are not in the ring yet, and the position of the first of them. */
+  #pending = 0
+  #pendingAt = 0
   /** IN_ORDER: chains not yet given back of a batch whose descriptor was read, and the bytes written into the last of them. */
   #left = 0
   #lastWritten = 0
@@ -47,6 +52,7 @@ export class PackedLane extends RingLane {
     this.#inOrder = queue.inOrder
     this.#size = queue.books.size
     this.#flags = writable ? WRITE : 0
+    this.#lengths = new Int32Array(row.count).fill(row.length)
   }
 
   /** Chains that are known to be used. */
@@ -157,24 +163,58 @@ export class PackedLane extends RingLane {
     return this.#queue.settle(count, wanted === 0 ? slot + size : slot, violation)
   }
 
-  protected write(place: number, length: number): void {
-    const available = this.#available
-    const low = this.low(place)
-    const id = this.#inOrder ? available.slot : place
-    available.placeWords(low, this.high(low), length, id | this.#flags)
+  protected write(at: number, _place: number, length: number): void {
+    // In a short loop later: there V8 looks at each array once.
+    this.#lengths[at] = length
+    if (this.#pending++ === 0) this.#pendingAt = at
+  }
+
+  protected complete(): void {
+    const pending = this.#pending
+    if (pending === 0) return
+    this.#pending = 0
+    this.writeRow(this.#pendingAt, pending)
   }
 
   protected writeElsewhere(place: number, low: number, high: number, length: number): void {
+    this.complete()
     const id = this.#inOrder ? this.#available.slot : place
     this.#available.placeWords(low, high, length, id | this.#flags)
   }
 
   protected writeRow(from: number, count: number): number {
-    const { order, length, count: places } = this
+    const available = this.#available
+    const { order, count: places } = this
+    const lengths = this.#lengths
+    const inOrder = this.#inOrder
+    const flags = this.#flags
+    const words = available.descriptors
     let at = from
-    for (let i = 0; i < count; i++) {
-      this.write(order[at]!, length)
-      if (++at === places) at = 0
+    let left = count
+    while (left > 0) {
+      // The first one since `publish` is held back, and the ring's end is an end.
+      const run = available.run(left)
+      if (run === 0) {
+        const low = this.low(order[at]!)
+        available.placeWords(low, this.high(low), lengths[at]!, (inOrder ? available.slot : order[at]!) | flags)
+        if (++at === places) at = 0
+        left--
+        continue
+      }
+      const first = available.slot
+      const lap = available.flags | flags
+      for (let slot = first; slot < first + run; slot++) {
+        const place = order[at]!
+        const low = this.low(place)
+        const word = slot << 2
+        words[word] = low
+        words[word + 1] = this.high(low)
+        words[word + 2] = lengths[at]!
+        words[word + 3] = (inOrder ? slot : place) | lap
+        if (++at === places) at = 0
+      }
+      available.advance(run)
+      left -= run
     }
     return at
   }

@@ -39,7 +39,6 @@ export abstract class RingLane implements ReadableLane, WritableLane {
   protected oldest = 0
   #addAt = 0
   #reserveAt = 0
-  #reserved = 0
   /** Places that can be reserved, in a lane that the device reads. */
   #free = 0
   /** Those that can be renewed, in one that it writes. */
@@ -98,14 +97,13 @@ export abstract class RingLane implements ReadableLane, WritableLane {
     if (free === 0) return -1
     const at = this.#reserveAt
     this.#free = free - 1
-    this.#reserved++
     this.#reserveAt = at + 1 < this.count ? at + 1 : 0
     return this.order[at]!
   }
 
   isReserved(place: number): boolean {
     const at = this.#where[place]
-    return this.closed || (at !== undefined && this.#ahead(at, this.#addAt) < this.#reserved)
+    return this.closed || (at !== undefined && this.#ahead(at, this.#addAt) < this.count - this.#free - this.inFlight)
   }
 
   cancel(place: number): void {
@@ -114,7 +112,6 @@ export abstract class RingLane implements ReadableLane, WritableLane {
     const last = (this.#reserveAt > 0 ? this.#reserveAt : this.count) - 1
     this.#exchange(at, last)
     this.#reserveAt = last
-    this.#reserved--
     this.#free++
   }
 
@@ -122,11 +119,11 @@ export abstract class RingLane implements ReadableLane, WritableLane {
     // An unsigned 32-bit integer, by comparing integers only.
     if (length >>> 0 !== length || length === 0 || length > this.length) throw this.#lengthError(length)
     const at = this.#addAt
-    if ((this.#reserved === 0 || this.order[at] !== place) && !this.#bring(place)) return false
+    // Where the two meet none is reserved, or all of them are.
+    if ((at === this.#reserveAt || this.order[at] !== place) && !this.#bring(place)) return false
     this.#addAt = at + 1 < this.count ? at + 1 : 0
-    this.#reserved--
     this.#added++
-    this.write(place, length)
+    this.write(at, place, length)
     return true
   }
 
@@ -134,7 +131,6 @@ export abstract class RingLane implements ReadableLane, WritableLane {
     if (length >>> 0 !== length || length === 0) throw this.#lengthError(length)
     if (!this.#bring(place)) return false
     this.#addAt = this.#addAt + 1 < this.count ? this.#addAt + 1 : 0
-    this.#reserved--
     this.#added++
     this.writeElsewhere(place, address | 0, Math.floor(address / HIGH), length)
     this.unsettled = this.books.size
@@ -153,6 +149,7 @@ export abstract class RingLane implements ReadableLane, WritableLane {
     const added = this.#added
     if (added === 0 || this.closed) return
     this.#added = 0
+    this.complete()
     this.queue.publish(added)
   }
 
@@ -163,7 +160,7 @@ export abstract class RingLane implements ReadableLane, WritableLane {
   close(): void {
     this.#free = 0
     this.#idle = 0
-    this.#reserved = 0
+    this.#reserveAt = this.#addAt
   }
 
   /** Places the device has, or would have got. */
@@ -176,11 +173,14 @@ export abstract class RingLane implements ReadableLane, WritableLane {
     return this.books.halted || this.books.lane !== this
   }
 
-  /** The next chain: a place's own buffer. */
-  protected abstract write(place: number, length: number): void
+  /** The next chain: a place's own buffer. @param at where the place stands on the circle */
+  protected abstract write(at: number, place: number, length: number): void
   protected abstract writeElsewhere(place: number, low: number, high: number, length: number): void
   /** The next chains, of places from `at` on around the circle, with the whole of their buffers. @returns where they end */
   protected abstract writeRow(at: number, count: number): number
+
+  /** Everything that was written has to be in the ring now. */
+  protected abstract complete(): void
 
   /** The lower 32 bits of a place's address. */
   protected low(place: number): number {

@@ -153,7 +153,7 @@ export class SplitLane extends RingLane {
     return this.#queue.settle(count, violation)
   }
 
-  protected write(place: number, length: number): void {
+  protected write(_at: number, place: number, length: number): void {
     const next = this.#next
     const descriptor = this.#inOrder ? next : place
     if (this.unsettled > 0) this.#writeAll(descriptor, place, length)
@@ -162,6 +162,8 @@ export class SplitLane extends RingLane {
       this.#next = (next + 1) & this.#mask
     }
   }
+
+  protected complete(): void {}
 
   protected writeElsewhere(place: number, low: number, high: number, length: number): void {
     this.#place(this.#inOrder ? this.#next : place, low, high, length)
