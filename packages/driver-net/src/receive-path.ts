@@ -190,7 +190,7 @@ export class ReceivePath {
     const stride = this.#stride
     const headerLength = this.#headerLength
     const longest = this.#longest
-    const mergeable = this.#mergeable
+    const mergeable = this.#mergeable === true
     const first = this.#next
     const end = this.#count - first < most ? this.#count : first + most
     let octets = 0
@@ -207,7 +207,7 @@ export class ReceivePath {
           (mergeable && words[(at >> 2) + NUM_BUFFERS_WORD]! >>> 16 !== 1)
         )
           break
-        if (headers.pending) headers.readOrdinary(at)
+        if (headers.pending === true) headers.readOrdinary(at)
         packet.segmentCount = 1
         packet.length = packet.segmentLengths[0] = length
         packet.segmentOffsets[0] = at + headerLength

@@ -66,10 +66,11 @@ export class PackedLane extends RingLane {
     const { cookies, written } = batch
     const deviceArea = this.#deviceArea
     const size = this.#size
-    const inOrder = this.#inOrder
+    const inOrder = this.#inOrder === true
     const outstanding = this.books.outstandingCount
+    const room = cookies.length | 0
     // Behind a whole lap comes what was read first.
-    const limit = cookies.length < size ? cookies.length : size
+    const limit = room < size ? room : size
     let position = this.#queue.used()
     let at = this.oldest
     let count = 0
@@ -125,7 +126,7 @@ export class PackedLane extends RingLane {
     const { order, count: places } = this
     const deviceArea = this.#deviceArea
     const size = this.#size
-    const inOrder = this.#inOrder
+    const inOrder = this.#inOrder === true
     const outstanding = this.books.outstandingCount
     // Of a batch that `pop` has taken in part the rest is known to be used.
     let count = this.#left
@@ -178,7 +179,7 @@ export class PackedLane extends RingLane {
 
   protected writeElsewhere(place: number, low: number, high: number, length: number): void {
     this.complete()
-    const id = this.#inOrder ? this.#available.slot : place
+    const id = this.#inOrder === true ? this.#available.slot : place
     this.#available.placeWords(low, high, length, id | this.#flags)
   }
 
@@ -186,7 +187,8 @@ export class PackedLane extends RingLane {
     const available = this.#available
     const { order, count: places } = this
     const lengths = this.#lengths
-    const inOrder = this.#inOrder
+    const whole = this.capacity
+    const inOrder = this.#inOrder === true
     const flags = this.#flags
     const words = available.descriptors
     let at = from
@@ -209,7 +211,7 @@ export class PackedLane extends RingLane {
         const word = slot << 2
         words[word] = low
         words[word + 1] = this.high(low)
-        words[word + 2] = lengths[at]!
+        words[word + 2] = whole > 0 ? whole : lengths[at]!
         words[word + 3] = (inOrder ? slot : place) | lap
         if (++at === places) at = 0
       }
@@ -227,7 +229,7 @@ export class PackedLane extends RingLane {
   #find(words: Int32Array, from: number, limit: number, position: number): number {
     const deviceArea = this.#deviceArea
     const size = this.#size
-    const inOrder = this.#inOrder
+    const inOrder = this.#inOrder === true
     let slot = position < size ? position : position - size
     let wanted = position < size ? USED_MASK : 0
     let end = from

@@ -62,7 +62,7 @@ export class SplitLane extends RingLane {
     if (used === 0) return 0
     const outstanding = books.outstandingCount
     if (used > outstanding) return this.#jumped(used)
-    const inOrder = this.#inOrder
+    const inOrder = this.#inOrder === true
     const mask = this.#mask
     const room = cookies.length | 0
     const limit = used < room ? used : room
@@ -120,7 +120,7 @@ export class SplitLane extends RingLane {
     if (used === 0) return 0
     const outstanding = books.outstandingCount
     if (used > outstanding) return this.#jumped(used)
-    const inOrder = this.#inOrder
+    const inOrder = this.#inOrder === true
     const mask = this.#mask
     const oldest = this.#oldestDescriptor
     let at = this.oldest
@@ -155,7 +155,7 @@ export class SplitLane extends RingLane {
 
   protected write(_at: number, place: number, length: number): void {
     const next = this.#next
-    const descriptor = this.#inOrder ? next : place
+    const descriptor = this.#inOrder === true ? next : place
     if (this.unsettled > 0) this.#writeAll(descriptor, place, length)
     else {
       this.#descriptors[(descriptor << 2) + 2] = length
@@ -166,7 +166,7 @@ export class SplitLane extends RingLane {
   protected complete(): void {}
 
   protected writeElsewhere(place: number, low: number, high: number, length: number): void {
-    this.#place(this.#inOrder ? this.#next : place, low, high, length)
+    this.#place(this.#inOrder === true ? this.#next : place, low, high, length)
   }
 
   protected writeRow(from: number, count: number): number {
@@ -175,7 +175,7 @@ export class SplitLane extends RingLane {
     let left = count
     for (; left > 0 && this.unsettled > 0; left--) {
       const place = order[at]!
-      this.#writeAll(this.#inOrder ? this.#next : place, place, length)
+      this.#writeAll(this.#inOrder === true ? this.#next : place, place, length)
       if (++at === places) at = 0
     }
     // The rest is what it was: the same buffers in the same descriptors, in the same entries.
