@@ -131,9 +131,11 @@ describe('a lane', () => {
   })
 
   it.each(kinds)('takes the queue for itself: $format, IN_ORDER $inOrder', (kind) => {
-    const { bench } = running(kind, 1)
+    const { bench, lane, out } = running(kind, 1)
+    bench.put(out[0]!.id, 9, 1)
     expect(bench.queue.addReadable(at(0), 1, 0)).toBe(false)
-    expect([bench.queue.free, bench.queue.popUsed(usedBatch(4))]).toEqual([0, 0])
+    expect([bench.queue.free, bench.queue.popUsed(usedBatch(4)), bench.queue.hasUsed()]).toEqual([0, 0, true])
+    expect([lane.pop(usedBatch(4)), bench.broken]).toEqual([1, []])
     expect(() => bench.queue.openReadableLane(ROW)).toThrow(expect.objectContaining({ code: 'ring.in-use' }))
     expect(() => bench.queue.transfer()).toThrow(expect.objectContaining({ code: 'ring.in-use' }))
     bench.queue.reset()
