@@ -243,6 +243,18 @@ describe.each(formats)('a lane with IN_ORDER: %s', (format) => {
     }
   })
 
+  it('breaks at a length of a batch that its last buffer has no room for', () => {
+    for (const strict of [true, false]) {
+      const play = running({ format, inOrder: true, strict })
+      play.bench.put(play.out[0]!.id, 7, 1)
+      play.bench.put(play.out[2]!.id, 101, 2)
+      const batch = usedBatch(8)
+      expect([play.lane.pop(batch), batch.written[0]]).toEqual([strict ? 1 : 3, 7])
+      if (strict) expectBroken(play, 'ring.length')
+      else expect([...batch.written.subarray(0, 3)]).toEqual([7, 100, 100])
+    }
+  })
+
   it('breaks at an id further on than what the device says is used', () => {
     for (const writable of [true, false]) {
       const play = running({ format, inOrder: true, writable, size: 8 })

@@ -9,7 +9,7 @@ import type { UsedBatch } from './virtqueue.ts'
 
 const USED_MASK = (PackedRing.DESC_F_AVAIL | PackedRing.DESC_F_USED) << 16
 const WRITE = PackedRing.DESC_F_WRITE << 16
-const ID_AND_WRITE = WRITE | 0xffff
+const USED_AND_ID = USED_MASK | 0xffff
 
 export interface PackedLaneQueue extends LaneQueue {
   readonly available: PackedAvailableDescriptors
@@ -60,10 +60,9 @@ export class PackedLane extends RingLane {
     return this.#left
   }
 
-  pop(batch: UsedBatch): number {
+  pop({ cookies, written }: UsedBatch): number {
     if (this.closed) return 0
     const { order, count: places, capacity } = this
-    const { cookies, written } = batch
     const deviceArea = this.#deviceArea
     const size = this.#size
     const inOrder = this.#inOrder === true
@@ -71,7 +70,9 @@ export class PackedLane extends RingLane {
     const room = cookies.length | 0
     // Behind a whole lap comes what was read first.
     const limit = room < size ? room : size
-    let position = this.#queue.used()
+    const first = this.#queue.used()
+    let slot = first < size ? first : first - size
+    let used = first < size ? USED_MASK : 0
     let at = this.oldest
     let count = 0
     let violation: VirtioError | undefined
@@ -82,43 +83,65 @@ export class PackedLane extends RingLane {
         written[count] = this.#left === 0 ? this.#lastWritten : capacity
         count++
         if (++at === places) at = 0
-        if (++position === 2 * size) position = 0
+        if (++slot === size) {
+          slot = 0
+          used ^= USED_MASK
+        }
         continue
       }
-      const end = this.#find(cookies, count, limit, position)
-      // A full barrier between what is used and what was written; the value is of no interest.
-      Atomics.load(this.#driverEvents, 0)
-      if (end === count) break
-      for (; count < end; count++) {
-        const word = cookies[count]!
-        const id = word & 0xffff
-        const slot = position < size ? position : position - size
+      // First what is used, then, behind one barrier for all of it, what was written. Short loops, and few arrays in each.
+      let end = count
+      let next = slot
+      let mask = used
+      for (; end < limit; end++) {
+        const word = deviceArea.usedWord(next)
         // Beyond what is out any descriptor that says it is used is a lie.
-        if (id !== (inOrder ? slot : order[at]!) || count >= outstanding) {
-          violation = this.#unexpected(id, slot, at, count)
+        if ((word & USED_AND_ID) !== (mask | (inOrder ? next : order[at]!)) || end >= outstanding) {
+          if ((word & USED_MASK) !== mask) break
+          violation = this.#unexpected(word & 0xffff, next, at, end)
           if (violation !== undefined) break
         }
+        cookies[end] = order[at]!
+        written[end] = word
+        // Behind a batch nobody knows yet where the next one is.
+        if (this.#left > 0) break
+        if (++at === places) at = 0
+        if (++next === size) {
+          next = 0
+          mask ^= USED_MASK
+        }
+      }
+      // A full barrier; the value is of no interest.
+      Atomics.load(this.#driverEvents, 0)
+      for (; count < end; count++) {
         let length = deviceArea.usedLength(slot)
         if (length > capacity) {
-          violation = this.#tooLong(word, length)
-          if (violation !== undefined) break
-          length = (word & WRITE) !== 0 ? capacity : 0
+          const wrong = this.#tooLong(written[count]!, length)
+          if (wrong !== undefined) {
+            violation = wrong
+            break
+          }
+          length = (written[count]! & WRITE) !== 0 ? capacity : 0
         }
-        if (this.#left > 0) {
-          this.#lastWritten = length
-          break
-        }
-        cookies[count] = order[at]!
         written[count] = length
-        if (++at === places) at = 0
-        if (++position === 2 * size) position = 0
+        if (++slot === size) {
+          slot = 0
+          used ^= USED_MASK
+        }
       }
-      // Only behind a batch more may have been used.
-      if (this.#left === 0) break
+      // What comes behind a length that breaks the queue is not taken.
+      if (count < end) at = (this.oldest + count) % places
+      if (this.#left === 0 || violation !== undefined) break
+      const length = deviceArea.usedLength(slot)
+      this.#lastWritten = length
+      if (length > capacity) {
+        violation = this.#tooLong(written[count]!, length)
+        this.#lastWritten = (written[count]! & WRITE) !== 0 ? capacity : 0
+      }
     }
     if (count === 0 && violation === undefined) return 0
     this.took(count, at)
-    return this.#queue.settle(count, position, violation)
+    return this.#queue.settle(count, used === 0 ? slot + size : slot, violation)
   }
 
   reclaim(): number {
@@ -219,31 +242,6 @@ export class PackedLane extends RingLane {
       left -= run
     }
     return at
-  }
-
-  /**
-   * Looks for used descriptors, one for each chain, and puts their words into `words` from `from` on. With IN_ORDER one may stand for
-   * several chains: that is the last one found then, as only with it it is known where the next one would be.
-   * @returns where the words end
-   */
-  #find(words: Int32Array, from: number, limit: number, position: number): number {
-    const deviceArea = this.#deviceArea
-    const size = this.#size
-    const inOrder = this.#inOrder === true
-    let slot = position < size ? position : position - size
-    let wanted = position < size ? USED_MASK : 0
-    let end = from
-    while (end < limit) {
-      const word = deviceArea.usedWord(slot)
-      if ((word & USED_MASK) !== wanted) break
-      words[end++] = word & ID_AND_WRITE
-      if (inOrder && (word & 0xffff) !== slot) break
-      if (++slot === size) {
-        slot = 0
-        wanted ^= USED_MASK
-      }
-    }
-    return end
   }
 
   /** A used descriptor that does not name the chain whose turn it is. With IN_ORDER, how many it stands for is in `#left` then. */
