@@ -21,7 +21,8 @@ export interface SplitLaneQueue extends LaneQueue {
 
 /**
  * A lane in a split ring. A place has the descriptor of its own number; with IN_ORDER descriptors go round instead, whatever place it is.
- * Either way, once settled, descriptors and available ring are what the next lap needs, but for the lengths of buffers to be read.
+ * Either way, once settled, descriptors and available ring are what the next lap needs, but for the lengths of buffers to be read. They are
+ * not read back even so: a device that scribbles over them gets what it wrote itself, and nothing of what the driver goes by changes.
  * @see VIRTIO 1.3 § 2.7 "Split Virtqueues"
  */
 export class SplitLane extends RingLane {
