@@ -3,6 +3,7 @@ import { VirtioError } from '@virtio-ts/spec'
 import { ChainBuilder, usedBatch, type Virtqueue } from '@virtio-ts/virtqueue'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { AvailableChain, DeviceSide } from './device-side.ts'
+import { virtqueueLanes } from './virtqueue-lane-suite.ts'
 
 /** The queue a test asks for. */
 export interface VirtqueueSetup {
@@ -64,6 +65,7 @@ export function virtqueueSuite(name: string, options: VirtqueueSuiteOptions): vo
       if (long) longRun(bench, 8)
       notifications(bench, eventIdx)
       violations(bench)
+      virtqueueLanes(bench)
     })
   }
 }

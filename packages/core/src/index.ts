@@ -13,8 +13,10 @@ export {
   type AdoptVirtqueueOptions,
   adoptVirtqueue,
   ChainBuilder,
+  type LaneRow,
   type MappedMemory,
   type QueueAddresses,
+  type ReadableLane,
   type RequestBuffer,
   type RequestChain,
   type RequestOptions,
@@ -24,4 +26,5 @@ export {
   type Virtqueue,
   type VirtqueueStats,
   type VirtqueueTransfer,
+  type WritableLane,
 } from '@virtio-ts/virtqueue'

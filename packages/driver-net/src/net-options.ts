@@ -36,7 +36,7 @@ export interface NetOptions extends InitializeOptions {
   readonly receiveBufferLength?: number
   /** Slots of a pair for frames of up to the MTU. @defaultValue 256, or what the queue takes */
   readonly transmitBuffers?: number
-  /** Slots for packets of up to 64 KiB that the device segments. @defaultValue 32 */
+  /** Slots for packets of up to 64 KiB that the device segments: each takes the place of one for a frame while it is used. @defaultValue 32 */
   readonly largeTransmitBuffers?: number
   /**
    * Negotiate CTRL_VLAN. The device then drops every tagged frame but those of VLANs given to `addVlan()`.

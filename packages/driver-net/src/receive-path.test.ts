@@ -523,6 +523,17 @@ describe('a header in a descriptor of its own', () => {
 })
 
 describe('a queue that broke', () => {
+  it('gives no more packets once the sink has stopped it', () => {
+    const device = bench()
+    for (let i = 0; i < 3; i++) device.deliver(small)
+    let seen = 0
+    const sink = (): void => {
+      seen++
+      device.path.stop()
+    }
+    expect([device.path.receive(sink, 10), seen]).toEqual([1, 1])
+  })
+
   it('gives no more packets, used or not', () => {
     const device = bench()
     device.deliver(small)

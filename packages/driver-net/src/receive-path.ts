@@ -1,6 +1,7 @@
-import { ChainBuilder, type UsedBatch, usedBatch, type Virtqueue } from '@virtio-ts/core'
+import { type UsedBatch, usedBatch, type Virtqueue, type WritableLane } from '@virtio-ts/core'
 import type { DeviceAddress } from '@virtio-ts/memory'
 import { NetHeader, VirtioError } from '@virtio-ts/spec'
+import { ChainLane } from './chain-lane.ts'
 import { HeaderReader } from './header-reader.ts'
 import { type NetHeaderLength, read16 } from './net-header.ts'
 import { NetHeaderFault, type NetHeaderFaultCode, netHeaderFaultNames } from './net-header-fault.ts'
@@ -49,10 +50,11 @@ const MERGED = 3
 export class ReceivePath {
   readonly #options: ReceivePathOptions
   readonly #queue: Virtqueue
+  /** Buffers are its places. They go back in the order in which they came. */
+  readonly #lane: WritableLane
   readonly #bytes: Uint8Array
   readonly #packet: ReceivedPacket
   readonly #headers: HeaderReader
-  readonly #chain = new ChainBuilder(2)
   readonly #counters = new Float64Array(4)
   readonly #dropped: Float64Array = new Float64Array(netHeaderFaultNames.length)
 
@@ -62,7 +64,6 @@ export class ReceivePath {
   #count = 0
 
   /** Buffers of the packet being put together. The device must not get them back before the packet is done with. */
-  readonly #held: Int32Array
   #heldCount = 0
   /** Buffers still to come for it. */
   #missing = 0
@@ -71,8 +72,8 @@ export class ReceivePath {
   /** When the rest was first waited for. */
   #waitingSince = NOT_WAITING
 
-  /** Buffers added to the ring and not made available yet. */
-  #unpublished = 0
+  /** Buffers done with that the device has not got back yet. */
+  #returned = 0
   #active = false
   #stopped = false
 
@@ -80,14 +81,10 @@ export class ReceivePath {
   readonly #words: Uint32Array
   readonly #offset: number
   readonly #stride: number
-  readonly #length: number
-  readonly #address: number
   readonly #headerLength: number
   /** Longest frame that goes straight through, without a look for VLAN tags; 0 where none does. */
   readonly #longest: number
   readonly #mergeable: boolean
-  /** Ordinary packets go straight through: headers lie at multiples of four bytes, in front of their frames. */
-  readonly #straight: boolean
 
   constructor(options: ReceivePathOptions) {
     const { queue, memory, buffers, headerLength, mergeable, splitHeader, policy, head } = options
@@ -97,22 +94,21 @@ export class ReceivePath {
     this.#bytes = bytes
     this.#packet = new ReceivedPacket(bytes, head, buffers.count)
     this.#headers = new HeaderReader({ packet: this.#packet, bytes, headerLength, policy })
-    this.#held = new Int32Array(buffers.count)
     const aligned = ((bytes.byteOffset | buffers.offset | buffers.stride) & 3) === 0
-    this.#straight = aligned && !splitHeader
     this.#words = aligned ? new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2) : new Uint32Array(0)
     this.#offset = buffers.offset
     this.#stride = buffers.stride
-    this.#length = buffers.length
-    this.#address = memory.deviceAddress + buffers.offset
     this.#headerLength = headerLength
-    this.#longest = this.#straight ? policy.maxFrame : 0
+    this.#longest = aligned && !splitHeader ? policy.maxFrame : 0
     this.#mergeable = mergeable
+    const { length, stride, count } = buffers
+    const row = { address: (memory.deviceAddress + buffers.offset) as DeviceAddress, stride, length, count }
+    this.#lane = splitHeader ? new ChainLane(queue, row, headerLength, true) : queue.openWritableLane(row)
   }
 
   /** Gives the device every buffer there is. Once, after DRIVER_OK. */
   fill(): void {
-    for (let buffer = 0; buffer < this.#options.buffers.count; buffer++) this.#giveBack(buffer)
+    this.#returned = this.#options.buffers.count
     this.#publish()
   }
 
@@ -132,66 +128,18 @@ export class ReceivePath {
     if (this.#stopped) return 0
     if (this.#active) throw new Error('receive() was called from its own sink')
     this.#active = true
-    const packet = this.#packet
-    const headers = this.#headers
-    const queue = this.#queue
-    const words = this.#words
-    const { cookies, written } = this.#batch
-    const { segmentOffsets, segmentLengths } = packet
-    const offset = this.#offset
-    const stride = this.#stride
-    const bufferLength = this.#length
-    const address = this.#address
-    const headerLength = this.#headerLength
-    const longest = this.#longest
-    const mergeable = this.#mergeable
     let packets = 0
-    let handed = 0
-    let bytes = 0
     try {
       while (packets < budget) {
-        const next = this.#next
-        if (next === this.#count) {
-          if (this.#popUsed()) continue
-          break
-        }
-        const buffer = cookies[next]!
-        const length = written[next]! - headerLength
-        const at = offset + buffer * stride
-        this.#next = next + 1
-        // The usual case, from one look at two words of the header: a packet in one buffer, complete and checksummed, so that the other
-        // fields mean nothing. Flags and segmentation type are the lower half of the first. Any other packet is looked at anew.
-        if (
-          length >= ETHERNET_HEADER &&
-          length <= longest &&
-          this.#missing === 0 &&
-          (words[at >> 2]! & 0xffff) === 0 &&
-          (!mergeable || words[(at >> 2) + NUM_BUFFERS_WORD]! >>> 16 === 1)
-        ) {
-          if (headers.pending) headers.readOrdinary(at)
-          packet.segmentCount = 1
-          packet.length = segmentLengths[0] = length
-          segmentOffsets[0] = at + headerLength
-          // Before the sink runs: should it throw, the buffer is accounted for. The device gets it no sooner than `#publish()`.
-          queue.addWritable((address + buffer * stride) as DeviceAddress, bufferLength, buffer)
-          this.#unpublished++
-          handed++
-          bytes += length
-          packets++
-          sink(packet)
-        } else {
-          if (this.#missing === 0) this.#begin(buffer, length + headerLength)
-          else this.#continue(buffer, length + headerLength)
-          if (this.#missing > 0) continue
-          packets++
-          this.#finish(sink)
-        }
-        if (this.#unpublished >= REPOST) this.#publish()
+        if (this.#next === this.#count && !this.#popUsed()) break
+        const most = budget - packets < REPOST ? budget - packets : REPOST
+        const ordinary = this.#missing > 0 ? 0 : this.#receiveOrdinary(sink, most)
+        packets += ordinary
+        if (ordinary < most && this.#next < this.#count && this.#receiveAny(sink)) packets++
+        if (this.#returned >= REPOST) this.#publish()
       }
       this.checkRest()
     } finally {
-      this.#counters[PACKETS]! += handed
-      this.#counters[BYTES]! += bytes
       this.#publish()
       this.#active = false
     }
@@ -227,9 +175,69 @@ export class ReceivePath {
     stats.rx_dropped = dropped
   }
 
+  /**
+   * Hands over packets up to one that is not the usual case, which one look at two words of the header finds: a packet in one buffer,
+   * complete and checksummed, so that the other fields mean nothing. Flags and segmentation type are the lower half of the first. Any other
+   * packet is looked at anew.
+   * @returns how many
+   */
+  #receiveOrdinary(sink: (packet: ReceivedPacket) => void, most: number): number {
+    const packet = this.#packet
+    const headers = this.#headers
+    const words = this.#words
+    const { cookies, written } = this.#batch
+    const offset = this.#offset
+    const stride = this.#stride
+    const headerLength = this.#headerLength
+    const longest = this.#longest
+    const mergeable = this.#mergeable === true
+    const first = this.#next
+    const end = this.#count - first < most ? this.#count : first + most
+    let octets = 0
+    let next = first
+    try {
+      // The sink may stop the path.
+      while (next < end && this.#next === next) {
+        const length = written[next]! - headerLength
+        const at = offset + cookies[next]! * stride
+        if (
+          length < ETHERNET_HEADER ||
+          length > longest ||
+          (words[at >> 2]! & 0xffff) !== 0 ||
+          (mergeable && words[(at >> 2) + NUM_BUFFERS_WORD]! >>> 16 !== 1)
+        )
+          break
+        if (headers.pending === true) headers.readOrdinary(at)
+        packet.segmentCount = 1
+        packet.length = packet.segmentLengths[0] = length
+        packet.segmentOffsets[0] = at + headerLength
+        // Before the sink runs: should it throw, the buffer is accounted for. The device gets it no sooner than at `#publish()`.
+        this.#next = ++next
+        octets += length
+        sink(packet)
+      }
+    } finally {
+      this.#returned += next - first
+      this.#counters[PACKETS]! += next - first
+      this.#counters[BYTES]! += octets
+    }
+    return next - first
+  }
+
+  /** Any packet or piece of one. @returns whether that was a packet's end */
+  #receiveAny(sink: (packet: ReceivedPacket) => void): boolean {
+    const next = this.#next
+    this.#next = next + 1
+    if (this.#missing === 0) this.#begin(this.#batch.cookies[next]!, this.#batch.written[next]!)
+    else this.#continue(this.#batch.cookies[next]!, this.#batch.written[next]!)
+    if (this.#missing > 0) return false
+    this.#finish(sink)
+    return true
+  }
+
   #popUsed(): boolean {
     this.#next = 0
-    this.#count = this.#queue.popUsed(this.#batch)
+    this.#count = this.#lane.pop(this.#batch)
     this.#counters[BUFFERS]! += this.#count
     return this.#count > 0
   }
@@ -239,7 +247,6 @@ export class ReceivePath {
     const { headerLength, mergeable, buffers } = this.#options
     const packet = this.#packet
     const at = buffers.offset + buffer * buffers.stride
-    this.#held[0] = buffer
     this.#heldCount = 1
     this.#fault = NetHeaderFault.NONE
     this.#waitingSince = NOT_WAITING
@@ -267,7 +274,7 @@ export class ReceivePath {
   #continue(buffer: number, written: number): void {
     const { buffers } = this.#options
     const packet = this.#packet
-    this.#held[this.#heldCount++] = buffer
+    this.#heldCount++
     this.#missing--
     this.#waitingSince = NOT_WAITING
     if (written === 0) this.#fault = NetHeaderFault.FRAGMENT_EMPTY
@@ -282,7 +289,7 @@ export class ReceivePath {
     const packet = this.#packet
     if (this.#fault === NetHeaderFault.NONE) this.#fault = this.#headers.validate()
     // Before the sink runs: should it throw, the buffers are accounted for.
-    for (let i = 0; i < this.#heldCount; i++) this.#giveBack(this.#held[i]!)
+    this.#returned += this.#heldCount
     const merged = this.#heldCount > 1
     this.#heldCount = 0
     if (this.#fault !== NetHeaderFault.NONE) {
@@ -336,31 +343,11 @@ export class ReceivePath {
     )
   }
 
-  #giveBack(buffer: number): void {
-    const address = (this.#address + buffer * this.#stride) as DeviceAddress
-    this.#unpublished++
-    if (this.#straight) this.#queue.addWritable(address, this.#length, buffer)
-    else this.#giveBackSlowly(address, buffer)
-  }
-
-  #giveBackSlowly(address: DeviceAddress, buffer: number): void {
-    const { buffers, splitHeader, headerLength } = this.#options
-    if (!splitHeader) this.#queue.addWritable(address, buffers.length, buffer)
-    else {
-      const body = (address + headerLength) as DeviceAddress
-      this.#queue.addChain(
-        this.#chain
-          .clear()
-          .addWritable(address, headerLength)
-          .addWritable(body, buffers.length - headerLength),
-        buffer,
-      )
-    }
-  }
-
   #publish(): void {
-    if (this.#unpublished === 0) return
-    this.#unpublished = 0
-    this.#queue.publish()
+    const returned = this.#returned
+    if (returned === 0) return
+    this.#returned = 0
+    this.#lane.renew(returned)
+    this.#lane.publish()
   }
 }

@@ -1,6 +1,7 @@
-import { type ChainBuilder, type UsedBatch, type Virtqueue } from '@virtio-ts/core'
+import type { ChainBuilder, LaneRow, ReadableLane, UsedBatch, Virtqueue, WritableLane } from '@virtio-ts/core'
 import type { DeviceAddress } from '@virtio-ts/memory'
 import type { VirtioError } from '@virtio-ts/spec'
+import { ChainLane } from './chain-lane.ts'
 
 export interface ScriptedChain {
   readonly cookie: number
@@ -79,6 +80,14 @@ export class ScriptedQueue implements Virtqueue {
       writable: i >= chain.readable,
     }))
     return this.#add({ cookie, buffers })
+  }
+
+  openReadableLane(row: LaneRow): ReadableLane {
+    return new ChainLane(this, row, 0, false)
+  }
+
+  openWritableLane(row: LaneRow): WritableLane {
+    return new ChainLane(this, row, 0, true)
   }
 
   publish(): void {

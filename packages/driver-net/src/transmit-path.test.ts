@@ -90,10 +90,26 @@ describe('slots', () => {
 
   it('do not overlap, and leave room for the header', () => {
     const { path } = bench()
-    const taken = [...Array.from({ length: 4 }, () => path.reserve(1)), path.reserve(LARGE), path.reserve(LARGE)]
+    const small = Array.from({ length: 4 }, () => path.reserve(1))
+    for (const slot of small.slice(2)) path.cancel(slot)
+    const taken = [...small, path.reserve(LARGE), path.reserve(LARGE)]
       .map((slot) => ({ start: path.frameOffset(slot) - 12, end: path.frameOffset(slot) + path.capacity(slot) }))
       .sort((a, b) => a.start - b.start)
     for (const [i, { start }] of taken.entries()) expect(start).toBeGreaterThanOrEqual(i === 0 ? 64 : taken[i - 1]!.end)
+  })
+
+  it('that are large take the place of small ones while they are in use', () => {
+    const { path, queue, send } = bench()
+    expect([send(big, tso), send(big, tso), send(frame), send(frame)]).toEqual([true, true, true, true])
+    expect([path.reserve(1), path.reserve(LARGE)]).toEqual([-1, -1])
+    path.publish()
+    queue.use()
+    expect([path.reclaim(), path.inFlight]).toEqual([1, 3])
+    const slot = path.reserve(1)
+    expect(slot).toBeLessThan(4)
+    expect(path.reserve(1)).toBe(-1)
+    path.cancel(slot)
+    expect(path.capacity(path.reserve(LARGE))).toBe(LARGE)
   })
 
   it('are never more than the queue holds', () => {
@@ -134,9 +150,12 @@ describe('slots', () => {
         path.publish()
         while (queue.available.length > 0) queue.use()
         path.reclaim()
-        const all = [...Array.from({ length: 4 }, () => path.reserve(60)), path.reserve(LARGE), path.reserve(LARGE)]
-        expect(new Set(all)).toEqual(new Set([0, 1, 2, 3, 4, 5]))
-        for (const slot of all) path.cancel(slot)
+        for (const length of [60, LARGE]) {
+          const count = length === LARGE ? 2 : 4
+          const all = Array.from({ length: count }, () => path.reserve(length))
+          expect(new Set(all)).toEqual(new Set(length === LARGE ? [4, 5] : [0, 1, 2, 3]))
+          for (const slot of all) path.cancel(slot)
+        }
       }),
       { numRuns: 300 },
     )

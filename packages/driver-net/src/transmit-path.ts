@@ -1,6 +1,7 @@
-import { ChainBuilder, type UsedBatch, usedBatch, type Virtqueue } from '@virtio-ts/core'
+import { type ReadableLane, type UsedBatch, usedBatch, type Virtqueue } from '@virtio-ts/core'
 import type { DeviceAddress } from '@virtio-ts/memory'
 import { NetHeader } from '@virtio-ts/spec'
+import { ChainLane } from './chain-lane.ts'
 import { NetHeaderFields, type NetHeaderLength } from './net-header.ts'
 import { NetHeaderFault, type NetHeaderFaultCode, netHeaderFaultNames } from './net-header-fault.ts'
 import type { PacketMemory } from './packet-memory.ts'
@@ -29,10 +30,7 @@ export interface TransmitPathOptions {
 }
 
 const BATCH = 64
-
-const FREE = 0
-const RESERVED = 1
-const IN_FLIGHT = 2
+const NOWHERE = -1
 
 const PACKETS = 0
 const BYTES = 1
@@ -42,13 +40,16 @@ const COMPLETED = 3
 /**
  * Slots for frames on their way out: reserved, filled by their owner, committed, published in batches, and taken back when the
  * device has used them - late, as nobody waits for that until slots run out. Nothing is allocated per packet.
+ *
+ * Small slots are the places of the queue's lane, which knows what state each is in. A large one takes the place of a small one while it
+ * is reserved or in flight.
  * @see VIRTIO 1.3 § 5.1.6.2 "Packet Transmission"
  */
 export class TransmitPath {
   readonly #options: TransmitPathOptions
   readonly #queue: Virtqueue
+  readonly #lane: ReadableLane
   readonly #bytes: Uint8Array
-  readonly #chain = new ChainBuilder(2)
   readonly #fields = new NetHeaderFields()
   readonly #batch: UsedBatch = usedBatch(BATCH)
   readonly #counters = new Float64Array(4)
@@ -58,17 +59,12 @@ export class TransmitPath {
   readonly #smallCapacity: number
   readonly #largestCapacity: number
   readonly #smallCount: number
-  /** By slot; the small ones come first. */
-  readonly #frames: Int32Array
-  readonly #states: Uint8Array
-  /** Free slots, last in first out: the last one's memory is the likeliest to be in a cache. */
-  readonly #freeSmall: Int32Array
+  /** Numbers of large slots come after those of the small ones. */
   readonly #freeLarge: Int32Array
-  #freeSmallCount = 0
   #freeLargeCount = 0
-  /** Reserved or in flight: never more than the queue has chains. */
-  #outstanding = 0
-  #inFlight = 0
+  /** The place each large slot has taken, and the slot that has taken each place. */
+  readonly #placeOf: Int32Array
+  readonly #takenBy: Int32Array
   /** Since the last `publish()`, as integers. */
   #packets = 0
   #octets = 0
@@ -79,13 +75,15 @@ export class TransmitPath {
 
   // What the calls for each packet need, without going through the options.
   /** Longest frame that gets a small slot straight away: -1 where the path is not enabled. */
-  #straight: number
-  readonly #chains: number
+  #straight = 0
+  /** Longest frame without a header that is sent straight away: -1 also where headers are not three aligned words. */
+  #ordinary = 0
+  readonly #smallOffset: number
+  readonly #smallStride: number
   readonly #words: Uint32Array
   /** Words in front of a frame to clear: 0 where headers are not at multiples of four bytes. */
   readonly #headerWords: number
   readonly #headerLength: number
-  readonly #splitHeader: boolean
   /** Where the device sees the header of a frame at offset 0. */
   readonly #address: number
   readonly #maxFrame: number
@@ -100,27 +98,30 @@ export class TransmitPath {
     this.#smallCapacity = small.length - headroom
     this.#largestCapacity = (large.count > 0 ? large.length : small.length) - headroom
     this.#smallCount = small.count
-    this.#straight = this.#smallCapacity
-    this.#chains = options.chains
+    this.#smallOffset = headroom + small.offset
+    this.#smallStride = small.stride
     const places = bytes.byteOffset | headroom | small.offset | small.stride | large.offset | large.stride
     const aligned = (places & 3) === 0
     this.#words = aligned ? new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2) : new Uint32Array(0)
     this.#headerWords = aligned ? this.#clearLength >> 2 : 0
     this.#headerLength = headerLength
-    this.#splitHeader = options.splitHeader
     this.#address = memory.deviceAddress - headerLength
     this.#maxFrame = policy.maxFrame
-    const slots = small.count + large.count
-    this.#frames = new Int32Array(slots)
-    this.#states = new Uint8Array(slots)
-    this.#freeSmall = new Int32Array(small.count)
-    this.#freeLarge = new Int32Array(large.count)
-    for (let slot = slots - 1; slot >= 0; slot--) {
-      const inLarge = slot - small.count
-      this.#frames[slot] =
-        headroom + (inLarge < 0 ? small.offset + slot * small.stride : large.offset + inLarge * large.stride)
-      this.#giveBack(slot)
+    const row = {
+      address: (this.#address + this.#smallOffset) as DeviceAddress,
+      stride: small.stride,
+      length: headerLength + this.#smallCapacity,
+      count: Math.min(small.count, options.chains),
     }
+    this.#lane = options.splitHeader
+      ? new ChainLane(options.queue, row, headerLength, false)
+      : options.queue.openReadableLane(row)
+    this.#placeOf = new Int32Array(large.count).fill(NOWHERE)
+    this.#takenBy = new Int32Array(row.count).fill(NOWHERE)
+    // The first one on top.
+    this.#freeLarge = Int32Array.from({ length: large.count }, (_, i) => small.count + large.count - 1 - i)
+    this.#freeLargeCount = large.count
+    this.#setStraight()
   }
 
   /** Longest frame a slot takes. */
@@ -129,7 +130,7 @@ export class TransmitPath {
   }
 
   get inFlight(): number {
-    return this.#inFlight
+    return this.#lane.inFlight
   }
 
   /** Used buffers taken back so far: what a watchdog compares. */
@@ -148,17 +149,15 @@ export class TransmitPath {
   }
 
   reserve(length: number): number {
-    const count = this.#freeSmallCount
-    if (length > this.#straight || count === 0 || this.#outstanding >= this.#chains) return this.#reserveElse(length)
-    const slot = this.#freeSmall[count - 1]!
-    this.#freeSmallCount = count - 1
-    this.#outstanding++
-    this.#states[slot] = RESERVED
-    return slot
+    if (length > this.#straight) return this.#reserveElse(length)
+    const slot = this.#lane.reserve()
+    return slot < 0 ? this.#reserveElse(length) : slot
   }
 
   frameOffset(slot: number): number {
-    return this.#frames[slot]!
+    if (slot < this.#smallCount) return this.#smallOffset + slot * this.#smallStride
+    const { large, headroom } = this.#options
+    return headroom + large.offset + (slot - this.#smallCount) * large.stride
   }
 
   capacity(slot: number): number {
@@ -166,71 +165,34 @@ export class TransmitPath {
   }
 
   commit(slot: number, length: number, header: NetHeaderFields | Uint8Array | undefined, headerAt: number): boolean {
-    const states = this.#states
-    if (states[slot] !== RESERVED) throw new RangeError(`slot ${slot} is not reserved`)
-    const capacity = slot < this.#smallCount ? this.#smallCapacity : this.#largestCapacity
-    if (length > capacity) throw new RangeError(`a frame of ${length} bytes in a slot of ${capacity}`)
-    if (!this.#enabled) {
-      // Stopped: the memory may be gone already.
-      this.#release(slot)
-      return false
-    }
-    const frame = this.#frames[slot]!
-    const fault =
-      header === undefined ? this.#clearHeader(frame, length) : this.#writeHeader(frame, length, header, headerAt)
-    if (fault !== NetHeaderFault.NONE) return this.#drop(slot, fault)
-    const address = (this.#address + frame) as DeviceAddress
-    const headerLength = this.#headerLength
-    const added = this.#splitHeader
-      ? this.#queue.addChain(
-          this.#chain
-            .clear()
-            .addReadable(address, headerLength)
-            .addReadable((address + headerLength) as DeviceAddress, length),
-          slot,
-        )
-      : this.#queue.addReadable(address, headerLength + length, slot)
-    if (!added) return this.#drop(slot, fault)
-    states[slot] = IN_FLIGHT
-    this.#inFlight++
+    // The usual case: no header, and a frame of which nothing has to be looked at.
+    if (header !== undefined || length < ETHERNET_HEADER || length > this.#ordinary || slot >= this.#smallCount)
+      return this.#commitElse(slot, length, header, headerAt)
+    if (!this.#lane.add(slot, this.#headerLength + length)) return this.#drop(slot, NetHeaderFault.NONE)
+    // The device gets it no sooner than at `publish()`.
+    const words = this.#words
+    const end = (this.#smallOffset + slot * this.#smallStride) >> 2
+    words[end - 1] = 0
+    words[end - 2] = 0
+    words[end - 3] = 0
     this.#packets++
     this.#octets += length
     return true
   }
 
   cancel(slot: number): void {
-    if (this.#states[slot] !== RESERVED) throw new RangeError(`slot ${slot} is not reserved`)
-    this.#release(slot)
+    this.#lane.cancel(this.#placeFor(slot))
+    if (slot >= this.#smallCount) this.#giveBack(slot)
   }
 
   publish(): void {
     this.#count()
-    this.#queue.publish()
+    this.#lane.publish()
   }
 
   /** Takes back what the device has used. The used length of these buffers means nothing. */
   reclaim(): number {
-    const batch = this.#batch
-    const { cookies } = batch
-    const states = this.#states
-    const freeSmall = this.#freeSmall
-    const smallCount = this.#smallCount
-    let total = 0
-    let count: number
-    do {
-      count = this.#queue.popUsed(batch)
-      let free = this.#freeSmallCount
-      for (let i = 0; i < count; i++) {
-        const slot = cookies[i]!
-        states[slot] = FREE
-        if (slot < smallCount) freeSmall[free++] = slot
-        else this.#freeLarge[this.#freeLargeCount++] = slot
-      }
-      this.#freeSmallCount = free
-      this.#outstanding -= count
-      this.#inFlight -= count
-      total += count
-    } while (count === BATCH)
+    const total = this.#freeLargeCount === this.#freeLarge.length ? this.#lane.reclaim() : this.#reclaimLarge()
     this.#counters[COMPLETED]! += total
     return total
   }
@@ -244,14 +206,14 @@ export class TransmitPath {
   /** Whether `reserve()` and `commit()` take frames: not while the pair is out of use. Frames committed before still go out. */
   setEnabled(enabled: boolean): void {
     this.#enabled = enabled && !this.#stopped
-    this.#straight = this.#enabled ? this.#smallCapacity : -1
+    this.#setStraight()
     if (!enabled) this.#wanted = 0
   }
 
   stop(): void {
     this.#stopped = true
     this.#enabled = false
-    this.#straight = -1
+    this.#setStraight()
     this.#wanted = 0
   }
 
@@ -261,7 +223,7 @@ export class TransmitPath {
     stats.tx_bytes = this.#counters[BYTES]!
     stats.tx_full = this.#counters[FULL]!
     stats.tx_completed = this.#counters[COMPLETED]!
-    stats.tx_in_flight = this.#inFlight
+    stats.tx_in_flight = this.inFlight
     let dropped = 0
     for (let fault = 1; fault < this.#dropped.length; fault++) {
       dropped += this.#dropped[fault]!
@@ -275,6 +237,55 @@ export class TransmitPath {
       }
     }
     stats.tx_dropped = dropped
+  }
+
+  /** Any frame: with a header, in a large slot, short, too long, or while the path is not enabled. */
+  #commitElse(
+    slot: number,
+    length: number,
+    header: NetHeaderFields | Uint8Array | undefined,
+    headerAt: number,
+  ): boolean {
+    const place = this.#placeFor(slot)
+    if (!this.#lane.isReserved(place)) throw new RangeError(`slot ${slot} is not reserved`)
+    const capacity = this.capacity(slot)
+    if (length > capacity) throw new RangeError(`a frame of ${length} bytes in a slot of ${capacity}`)
+    // Stopped: the memory may be gone already.
+    if (!this.#enabled) return this.#drop(slot, NetHeaderFault.NONE)
+    const frame = this.frameOffset(slot)
+    const fault =
+      header === undefined ? this.#clearHeader(frame, length) : this.#writeHeader(frame, length, header, headerAt)
+    if (fault !== NetHeaderFault.NONE) return this.#drop(slot, fault)
+    const bytes = this.#headerLength + length
+    const added =
+      place === slot
+        ? this.#lane.add(place, bytes)
+        : this.#lane.addElsewhere(place, (this.#address + frame) as DeviceAddress, bytes)
+    if (!added) return this.#drop(slot, fault)
+    this.#packets++
+    this.#octets += length
+    return true
+  }
+
+  /** The place a slot has: -1 for a large one that has none, and for what is no slot. */
+  #placeFor(slot: number): number {
+    return slot < this.#smallCount ? slot : (this.#placeOf[slot - this.#smallCount] ?? NOWHERE)
+  }
+
+  /** Takes back used frames, some of which may be large. */
+  #reclaimLarge(): number {
+    const batch = this.#batch
+    let total = 0
+    let count: number
+    do {
+      count = this.#lane.pop(batch)
+      for (let i = 0; i < count; i++) {
+        const slot = this.#takenBy[batch.cookies[i]!]!
+        if (slot !== NOWHERE) this.#giveBack(slot)
+      }
+      total += count
+    } while (count > 0)
+    return total
   }
 
   /**
@@ -322,7 +333,7 @@ export class TransmitPath {
 
   #drop(slot: number, fault: NetHeaderFaultCode): false {
     if (fault !== NetHeaderFault.NONE) this.#dropped[fault]!++
-    this.#release(slot)
+    this.cancel(slot)
     return false
   }
 
@@ -340,18 +351,16 @@ export class TransmitPath {
       if (first) this.#options.onFull?.()
       return -1
     }
-    const slot =
-      length <= this.#smallCapacity
-        ? this.#freeSmall[--this.#freeSmallCount]!
-        : this.#freeLarge[--this.#freeLargeCount]!
-    this.#states[slot] = RESERVED
-    this.#outstanding++
+    const place = this.#lane.reserve()
+    if (length <= this.#smallCapacity) return place
+    const slot = this.#freeLarge[--this.#freeLargeCount]!
+    this.#placeOf[slot - this.#smallCount] = place
+    this.#takenBy[place] = slot
     return slot
   }
 
   #hasSlot(length: number): boolean {
-    if (this.#outstanding >= this.#chains) return false
-    return (length <= this.#smallCapacity ? this.#freeSmallCount : this.#freeLargeCount) > 0
+    return this.#lane.free > 0 && (length <= this.#smallCapacity || this.#freeLargeCount > 0)
   }
 
   /** Takes back used buffers, and where that is not enough asks to be told of more. */
@@ -367,14 +376,16 @@ export class TransmitPath {
     return false
   }
 
-  #release(slot: number): void {
-    this.#outstanding--
-    this.#giveBack(slot)
+  /** A large slot is free again, and so is the place it had. */
+  #giveBack(slot: number): void {
+    const at = slot - this.#smallCount
+    this.#takenBy[this.#placeOf[at]!] = NOWHERE
+    this.#placeOf[at] = NOWHERE
+    this.#freeLarge[this.#freeLargeCount++] = slot
   }
 
-  #giveBack(slot: number): void {
-    this.#states[slot] = FREE
-    if (slot < this.#smallCount) this.#freeSmall[this.#freeSmallCount++] = slot
-    else this.#freeLarge[this.#freeLargeCount++] = slot
+  #setStraight(): void {
+    this.#straight = this.#enabled ? this.#smallCapacity : -1
+    this.#ordinary = this.#headerWords === 3 ? Math.min(this.#straight, this.#maxFrame) : -1
   }
 }

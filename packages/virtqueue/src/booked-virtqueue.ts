@@ -1,5 +1,6 @@
 import type { DeviceAddress, DmaRegion } from '@virtio-ts/memory'
 import type { VirtioError } from '@virtio-ts/spec'
+import type { LaneRow, ReadableLane, WritableLane } from './buffer-lane.ts'
 import type { ChainBuilder } from './chain-builder.ts'
 import type { QueueBooks } from './queue-books.ts'
 import type { OwnedVirtqueue, QueueAddresses, UsedBatch, VirtqueueStats } from './virtqueue.ts'
@@ -58,6 +59,8 @@ export abstract class BookedVirtqueue implements OwnedVirtqueue {
   abstract addReadable(address: DeviceAddress, length: number, cookie: number): boolean
   abstract addWritable(address: DeviceAddress, length: number, cookie: number): boolean
   abstract addChain(chain: ChainBuilder, cookie: number): boolean
+  abstract openReadableLane(row: LaneRow): ReadableLane
+  abstract openWritableLane(row: LaneRow): WritableLane
   abstract publish(): void
   abstract notifyAlways(): void
   abstract popUsed(batch: UsedBatch): number

@@ -11,6 +11,7 @@
  * @packageDocumentation
  */
 export { type AdoptVirtqueueOptions, adoptVirtqueue } from './adopt-virtqueue.ts'
+export type { LaneRow, ReadableLane, WritableLane } from './buffer-lane.ts'
 export { ChainBuilder } from './chain-builder.ts'
 export type { MappedMemory } from './mapped-queue-memory.ts'
 export { PackedVirtqueue } from './packed-virtqueue.ts'

@@ -15,7 +15,7 @@ const FIRST_LAP = DESC_F_AVAIL << 16
  * @see VIRTIO 1.3 § 2.8.21.1 "Placing Available Buffers Into The Descriptor Ring"
  */
 export class PackedAvailableDescriptors {
-  readonly #descriptors: Uint32Array = new Uint32Array(0)
+  readonly descriptors: Uint32Array = new Uint32Array(0)
   readonly #size: number = 0
   /** The next descriptor. */
   #slot = 0
@@ -27,13 +27,31 @@ export class PackedAvailableDescriptors {
   #heldBack = 0
 
   constructor(descriptors: Uint32Array, size: number) {
-    this.#descriptors = descriptors
+    this.descriptors = descriptors
     this.#size = size
   }
 
   /** The next descriptor. */
   get slot(): number {
     return this.#slot
+  }
+
+  /** Of that descriptor: AVAIL or USED, as they stand in its fourth word. */
+  get flags(): number {
+    return this.#flags
+  }
+
+  /** How many descriptors, of `count`, may be written from `slot` on as they come; `advance` then says that they are. */
+  run(count: number): number {
+    if (this.#unpublished === 0) return 0
+    const rest = this.#size - this.#slot
+    return count < rest ? count : rest
+  }
+
+  advance(count: number): void {
+    this.#unpublished += count
+    this.#slot += count
+    if (this.#slot === this.#size) this.#wrap()
   }
 
   /** Descriptors since `publish`. */
@@ -59,11 +77,16 @@ export class PackedAvailableDescriptors {
    * @param idAndFlags id in the lower half; flags in the upper, without AVAIL and USED
    */
   place(address: number, length: number, idAndFlags: number): void {
+    this.placeWords(address, address >>> 0 === address ? 0 : Math.floor(address / HIGH), length, idAndFlags)
+  }
+
+  /** The same, with the address's lower and upper 32 bits. */
+  placeWords(low: number, high: number, length: number, idAndFlags: number): void {
     const slot = this.#slot
     const at = slot << 2
-    const descriptors = this.#descriptors
-    descriptors[at] = address
-    descriptors[at + 1] = address >>> 0 === address ? 0 : Math.floor(address / HIGH)
+    const descriptors = this.descriptors
+    descriptors[at] = low
+    descriptors[at + 1] = high
     descriptors[at + 2] = length
     const last = idAndFlags | this.#flags
     if (this.#unpublished === 0) this.#heldBack = last
@@ -85,7 +108,7 @@ export class PackedAvailableDescriptors {
       const slot = wrapped ? first + i - size : first + i
       const flags = (i < readable ? 0 : DESC_F_WRITE) | (i < count - 1 ? DESC_F_NEXT : 0)
       const last = id | (flags << 16) | (wrapped ? firstFlags ^ BOTH : firstFlags)
-      writeDescriptor(this.#descriptors, slot << 2, addresses[i]!, lengths[i]!, last)
+      writeDescriptor(this.descriptors, slot << 2, addresses[i]!, lengths[i]!, last)
     }
     const flags = (readable > 0 ? 0 : DESC_F_WRITE) | (count > 1 ? DESC_F_NEXT : 0)
     this.place(addresses[0]!, lengths[0]!, id | (flags << 16))
@@ -99,7 +122,7 @@ export class PackedAvailableDescriptors {
     const behind = first + this.#unpublished
     this.#first = behind < 2 * size ? behind : behind - 2 * size
     this.#unpublished = 0
-    Atomics.store(this.#descriptors, ((first < size ? first : first - size) << 2) + 3, this.#heldBack)
+    Atomics.store(this.descriptors, ((first < size ? first : first - size) << 2) + 3, this.#heldBack)
     return first
   }
 

@@ -1,12 +1,14 @@
 import type { DeviceAddress } from '@virtio-ts/memory'
 import { PackedRing, type VirtioError } from '@virtio-ts/spec'
 import { BookedVirtqueue } from './booked-virtqueue.ts'
+import type { LaneRow, ReadableLane, WritableLane } from './buffer-lane.ts'
 import type { ChainBuilder } from './chain-builder.ts'
 import { descriptorEvent } from './descriptor-event.ts'
 import { fillPackedTable } from './fill-packed-table.ts'
 import { PackedAvailableDescriptors } from './packed-available-descriptors.ts'
 import type { PackedDeviceArea } from './packed-device-area.ts'
 import { PackedInOrder } from './packed-in-order.ts'
+import { PackedLane } from './packed-lane.ts'
 import { PackedRingMemory } from './packed-ring-memory.ts'
 import type { PackedVirtqueueOptions } from './packed-virtqueue-options.ts'
 import { Counter, QueueBooks, Shadow } from './queue-books.ts'
@@ -51,6 +53,7 @@ export class PackedVirtqueue extends BookedVirtqueue {
   readonly #inOrder: PackedInOrder | undefined
   /** Position at which the device writes its next used descriptor. */
   #used = 0
+  #lane: PackedLane | undefined
 
   /** @throws VirtioError `ring.size`; DmaError `memory.exhausted` */
   constructor(options: PackedVirtqueueOptions) {
@@ -104,6 +107,14 @@ export class PackedVirtqueue extends BookedVirtqueue {
     return true
   }
 
+  openReadableLane(row: LaneRow): ReadableLane {
+    return this.#openLane(row, false)
+  }
+
+  openWritableLane(row: LaneRow): WritableLane {
+    return this.#openLane(row, true)
+  }
+
   publish(): void {
     const books = this.#books
     const count = books.unpublishedCount
@@ -135,7 +146,7 @@ export class PackedVirtqueue extends BookedVirtqueue {
 
   popUsed(batch: UsedBatch): number {
     const books = this.#books
-    if (books.halted) return 0
+    if (books.halted || books.lane !== undefined) return 0
     if (books.unpublishedCount !== 0) books.flipUnpublished()
     if (this.#inOrder !== undefined) {
       const taken = this.#inOrder.take(batch, this.#used)
@@ -213,7 +224,8 @@ export class PackedVirtqueue extends BookedVirtqueue {
 
   hasUsed(): boolean {
     if (this.#books.halted) return false
-    if (this.#inOrder !== undefined && this.#inOrder.left > 0) return true
+    const known = this.#lane ?? this.#inOrder
+    if (known !== undefined && known.left > 0) return true
     const position = this.#used
     const size = this.size
     const word = this.#deviceArea.nextUsedWord(position < size ? position : position - size)
@@ -258,10 +270,31 @@ export class PackedVirtqueue extends BookedVirtqueue {
   override reset(): Int32Array {
     const cookies = super.reset()
     this.#inOrder?.reset()
+    this.#lane = undefined
     this.#available.reset()
     this.#used = 0
     this.#clear()
     return cookies
+  }
+
+  #openLane(row: LaneRow, writable: boolean): PackedLane {
+    const queue = {
+      books: this.#books,
+      available: this.#available,
+      driverEvents: this.#driverEvents,
+      deviceArea: this.#deviceArea,
+      inOrder: this.#inOrder !== undefined,
+      strict: this.#strict,
+      used: () => this.#used,
+      publish: (count: number) => {
+        this.#books.unpublishedCount = count
+        this.publish()
+      },
+      settle: (count: number, position: number, violation: VirtioError | undefined) =>
+        this.#settle(count, position, violation),
+    }
+    this.#lane = new PackedLane(queue, row, writable)
+    return this.#lane
   }
 
   /** The end of every `popUsed`. */

@@ -26,6 +26,15 @@ export const Counter: {
 const { COOKIE, COUNT } = Shadow
 const { ADDED, USED, SENT, SUPPRESSED, CLAMPED } = Counter
 
+/** What a lane tells the books of its queue. */
+export interface BookedLane {
+  /** Chains added and not published. */
+  readonly added: number
+  close(): void
+  /** Places that are out or added, in order. */
+  held(): number[]
+}
+
 /**
  * What the driver knows of a virtqueue of either format, in memory that no device reaches. Plain fields: a queue reads them into
  * locals in its packet path.
@@ -55,6 +64,8 @@ export class QueueBooks {
   /** Broken, given back, or another thread's. */
   halted = false
   transferred = false
+  /** Where the queue takes nothing but a lane's buffers. */
+  lane: BookedLane | undefined
   readonly #inOrder: boolean
   #released = false
   #addedBefore = 0
@@ -70,13 +81,13 @@ export class QueueBooks {
   }
 
   get inFlight(): number {
-    return this.outstandingCount + this.unpublishedCount
+    return this.outstandingCount + this.unpublishedCount + (this.lane?.added ?? 0)
   }
 
   get stats(): VirtqueueStats {
     const counters = this.counters
     return {
-      added: counters[ADDED]! + this.unpublishedCount,
+      added: counters[ADDED]! + this.unpublishedCount + (this.lane?.added ?? 0),
       used: counters[USED]!,
       notificationsSent: counters[SENT]!,
       notificationsSuppressed: counters[SUPPRESSED]!,
@@ -131,7 +142,8 @@ export class QueueBooks {
     const { shadow } = this
     const cookies: number[] = []
     for (let at = 0; at < shadow.length; at += 4) if (shadow[at + COUNT] !== 0) cookies.push(shadow[at + COOKIE]!)
-    this.counters[ADDED]! += this.unpublishedCount
+    if (this.lane) cookies.push(...this.lane.held())
+    this.counters[ADDED]! = this.stats.added
     this.#initialize()
     return Int32Array.from(cookies)
   }
@@ -148,10 +160,24 @@ export class QueueBooks {
   /** @throws VirtioError `ring.in-use`, `ring.released`, or what the queue broke with */
   handOver(): void {
     if (this.broken !== undefined) throw this.broken
-    if (this.transferred || this.inFlight !== 0 || this.counters[ADDED] !== this.#addedBefore)
-      throw ringError('ring.in-use', this.origin)
+    if (this.transferred || this.#used) throw ringError('ring.in-use', this.origin)
     this.transferred = true
     this.#halt()
+  }
+
+  /**
+   * From here on the queue takes the lane's buffers only.
+   * @throws VirtioError `ring.in-use`
+   */
+  open(lane: BookedLane): void {
+    if (this.lane !== undefined || this.#used) throw ringError('ring.in-use', this.origin)
+    this.lane = lane
+    this.freeCount = 0
+    if (this.halted) lane.close()
+  }
+
+  get #used(): boolean {
+    return this.inFlight !== 0 || this.counters[ADDED] !== this.#addedBefore
   }
 
   #initialize(): void {
@@ -168,11 +194,14 @@ export class QueueBooks {
     this.broken = undefined
     this.halted = false
     this.transferred = false
+    this.lane?.close()
+    this.lane = undefined
     this.#addedBefore = this.counters[ADDED]!
   }
 
   #halt(): void {
     this.halted = true
     this.freeCount = 0
+    this.lane?.close()
   }
 }

@@ -1,6 +1,7 @@
 import type { DeviceAddress } from '@virtio-ts/memory'
 import { SplitRing, type VirtioError } from '@virtio-ts/spec'
 import { BookedVirtqueue } from './booked-virtqueue.ts'
+import type { LaneRow, ReadableLane, WritableLane } from './buffer-lane.ts'
 import type { ChainBuilder } from './chain-builder.ts'
 import type { DeviceArea } from './device-area.ts'
 import { fillIndirectTable } from './fill-indirect-table.ts'
@@ -8,6 +9,7 @@ import { needEvent } from './need-event.ts'
 import { Counter, QueueBooks, Shadow } from './queue-books.ts'
 import { ringError, ringOrigin } from './ring-error.ts'
 import { SplitInOrder } from './split-in-order.ts'
+import { SplitLane } from './split-lane.ts'
 import { SplitRingMemory } from './split-ring-memory.ts'
 import type { SplitVirtqueueOptions } from './split-virtqueue-options.ts'
 import type { UsedBatch } from './virtqueue.ts'
@@ -114,6 +116,14 @@ export class SplitVirtqueue extends BookedVirtqueue {
     return true
   }
 
+  openReadableLane(row: LaneRow): ReadableLane {
+    return this.#openLane(row, false)
+  }
+
+  openWritableLane(row: LaneRow): WritableLane {
+    return this.#openLane(row, true)
+  }
+
   publish(): void {
     const books = this.#books
     const count = books.unpublishedCount
@@ -144,7 +154,7 @@ export class SplitVirtqueue extends BookedVirtqueue {
 
   popUsed(batch: UsedBatch): number {
     const books = this.#books
-    if (books.halted) return 0
+    if (books.halted || books.lane !== undefined) return 0
     const deviceArea = this.#deviceArea
     const first = this.#usedIndex
     const used = (deviceArea.usedIndex() - first) & 0xffff
@@ -254,6 +264,26 @@ export class SplitVirtqueue extends BookedVirtqueue {
     this.#usedIndex = this.#startIndex
     this.#memory.initialize(this.#startIndex)
     return cookies
+  }
+
+  #openLane(row: LaneRow, writable: boolean): SplitLane {
+    const queue = {
+      books: this.#books,
+      descriptors: this.#descriptors,
+      driverArea: this.#driverArea,
+      deviceArea: this.#deviceArea,
+      startIndex: this.#startIndex,
+      inOrder: this.#inOrder !== undefined,
+      strict: this.#strict,
+      usedIndex: () => this.#usedIndex,
+      publish: (count: number) => {
+        this.#nextIndex = (this.#nextIndex + count) & 0xffff
+        this.#books.unpublishedCount = count
+        this.publish()
+      },
+      settle: (count: number, violation: VirtioError | undefined) => this.#settle(count, violation),
+    }
+    return new SplitLane(queue, row, writable)
   }
 
   #addOne(address: number, length: number, cookie: number, flags: number): boolean {

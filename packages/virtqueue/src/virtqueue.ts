@@ -1,5 +1,6 @@
 import type { DeviceAddress, DmaRegion } from '@virtio-ts/memory'
 import type { VirtioError } from '@virtio-ts/spec'
+import type { LaneRow, ReadableLane, WritableLane } from './buffer-lane.ts'
 import type { ChainBuilder } from './chain-builder.ts'
 import type { VirtqueueTransfer } from './virtqueue-transfer.ts'
 
@@ -69,6 +70,15 @@ export interface Virtqueue {
    * @throws RangeError when the chain is empty or has more than `maxChain` buffers
    */
   addChain(chain: ChainBuilder, cookie: number): boolean
+  /**
+   * Turns a fresh queue, before its first chain, into a lane of buffers that never move and that the device reads: from then on it takes
+   * and gives its buffers through the lane alone (`add*` return false, `popUsed` 0), until `reset`. Writes nothing to the ring yet.
+   * @throws RangeError for a row that does not fit the queue
+   * @throws VirtioError `ring.in-use` when chains were added, or it has a lane already
+   */
+  openReadableLane(row: LaneRow): ReadableLane
+  /** The same with buffers that the device writes. */
+  openWritableLane(row: LaneRow): WritableLane
   /** Makes everything added so far available, and notifies the device unless it asked not to be. */
   publish(): void
   /** Notifies the device whatever it asked: what a watchdog does for a queue that has stood still. */
