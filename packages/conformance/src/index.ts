@@ -8,8 +8,7 @@ export { PackedDeviceSide, type PackedDeviceSideOptions } from './packed-device-
 export { SplitDeviceSide, type SplitDeviceSideOptions } from './split-device-side.ts'
 export { type OpenTransport, type TransportSuiteOptions, transportSuite } from './transport-suite.ts'
 export {
-  type VirtqueueSetup,
   type VirtqueueSuiteOptions,
-  type VirtqueueUnderTest,
   virtqueueSuite,
 } from './virtqueue-suite.ts'
+export type { VirtqueueSetup, VirtqueueUnderTest } from './virtqueue-bench.ts'
