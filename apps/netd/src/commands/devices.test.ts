@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { memoryIo } from '../command-line/memory-io.fixture.ts'
+import { memoryIo } from '@virtio-ts/command-line/memory-io'
 import { FakeSystem } from '../devices/fake-system.fixture.ts'
 import { devices } from './devices.ts'
 

@@ -1,6 +1,6 @@
+import { codeOf } from '@virtio-ts/command-line'
 import { execFile } from 'node:child_process'
 import { closeSync, existsSync, openSync, readdirSync, readFileSync } from 'node:fs'
-import { codeOf } from '../command-line/exit-code-of.ts'
 
 /** What a program said, or that it could not be started. */
 export interface ProgramResult {

@@ -1,5 +1,4 @@
-import { type CommandIo, printJson, printMessage } from '../command-line/command-io.ts'
-import { ExitCode } from '../command-line/exit-code.ts'
+import { type CommandIo, ExitCode, printJson, printMessage } from '@virtio-ts/command-line'
 import type { SessionRequest } from '../worker/data-plane-messages.ts'
 import { SessionWorker } from '../worker/session-worker.ts'
 import { serveSession, type ServiceOptions } from './serve-session.ts'
