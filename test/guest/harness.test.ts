@@ -141,7 +141,7 @@ requirement('guest')('a Linux guest', () => {
   it('run from the command line: 1 when a test fails, with what ran of the checkout', async () => {
     const scratch = mkdtempSync(join(tmpdir(), 'virtio-ts-harness-'))
     try {
-      const { code, stdout } = await runProgram([verdict, `--coverage=${scratch}`])
+      const { code, stdout } = await runProgram([verdict, '--timeout=110', `--coverage=${scratch}`])
       expect(stdout).toMatch(/^not ok .*failing\.test\.mjs|^not ok .*fails on purpose/m)
       expect(stdout).toContain('# pass 2\n# fail 1\n')
       expect(code).toBe(1)
@@ -155,7 +155,7 @@ requirement('guest')('a Linux guest', () => {
   })
 
   it('run from the command line: 125 for a panic, which ends it at once, and 2 without a folder', async () => {
-    const panic = await runProgram([folder('panic')])
+    const panic = await runProgram([folder('panic'), '--timeout=110'])
     expect(panic.stderr).toContain('Kernel panic - not syncing: sysrq triggered crash')
     expect(panic.code).toBe(125)
     expect((await runProgram([])).code).toBe(2)
