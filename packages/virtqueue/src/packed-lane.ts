@@ -214,7 +214,7 @@ export class PackedLane extends RingLane {
       for (; slot + 4 <= end && at + 4 <= places; slot += 4, at += 4) {
         place = order[at]!
         low = this.low(place)
-        word = (slot) << 2
+        word = slot << 2
         words[word] = low
         words[word | 1] = this.high(low)
         words[word | 2] = lengths[at]!
@@ -245,7 +245,7 @@ export class PackedLane extends RingLane {
       for (; slot < end; slot++) {
         place = order[at]!
         low = this.low(place)
-        word = (slot) << 2
+        word = slot << 2
         words[word] = low
         words[word | 1] = this.high(low)
         words[word | 2] = lengths[at]!
