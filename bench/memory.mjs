@@ -21,20 +21,14 @@ export async function* run({ quick }) {
   }
   const milliseconds = quick ? 500 : 10_000
   for (const ring of ['split', 'packed']) {
-    /** @type {number[]} */ const growths = []
-    /** @type {number[]} */ const collections = []
-    for (let i = 0; i < (quick ? 1 : 3); i++) {
-      const { growth, collected } = await measure({ program, ring, size: 256, milliseconds })
-      growths.push(growth)
-      collections.push(collected)
-    }
+    const { growths, collections } = await measure({ program, ring, size: 256, milliseconds })
     const name = `${ring} round trip, 64 B, ${milliseconds / 1000} s`
     yield row(`${name}: heap growth`, growths, 'bytes')
     yield row(`${name}: garbage collections`, collections, 'collections')
   }
 }
 
-/** @param {object} setup @returns {Promise<{ shared: number, growth: number, collected: number }>} */
+/** @param {object} setup @returns {Promise<{ shared: number, growths: number[], collections: number[] }>} */
 async function measure(setup) {
   const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', child, JSON.stringify(setup)])
   return JSON.parse(stdout)

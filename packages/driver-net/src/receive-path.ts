@@ -52,7 +52,7 @@ export class ReceivePath {
   readonly #queue: Virtqueue
   /** Buffers are its places. They go back in the order in which they came. */
   readonly #lane: WritableLane
-  readonly #bytes: Uint8Array
+  readonly #bytes: Uint8Array = new Uint8Array(0)
   readonly #packet: ReceivedPacket
   readonly #headers: HeaderReader
   readonly #counters = new Float64Array(4)
@@ -78,13 +78,13 @@ export class ReceivePath {
   #stopped = false
 
   // What the loop over packets needs, without going through the options.
-  readonly #words: Uint32Array
-  readonly #offset: number
-  readonly #stride: number
-  readonly #headerLength: number
+  readonly #words: Uint32Array = new Uint32Array(0)
+  readonly #offset: number = 0
+  readonly #stride: number = 0
+  readonly #headerLength: number = 0
   /** Longest frame that goes straight through, without a look for VLAN tags; 0 where none does. */
-  readonly #longest: number
-  readonly #mergeable: boolean
+  readonly #longest: number = 0
+  readonly #mergeable: boolean = false
 
   constructor(options: ReceivePathOptions) {
     const { queue, memory, buffers, headerLength, mergeable, splitHeader, policy, head } = options

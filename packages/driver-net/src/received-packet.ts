@@ -24,8 +24,8 @@ export class ReceivedPacket {
   length = 0
   segmentCount = 0
   /** Where the pieces of the whole frame are in the driver's `bytes`, and how long they are. */
-  readonly segmentOffsets: Int32Array
-  readonly segmentLengths: Int32Array
+  readonly segmentOffsets: Int32Array = new Int32Array(0)
+  readonly segmentLengths: Int32Array = new Int32Array(0)
   readonly #bytes: Uint8Array
 
   /** @param head at least `RECEIVED_HEAD_LENGTH` bytes that no device reaches */

@@ -49,22 +49,22 @@ export class TransmitPath {
   readonly #options: TransmitPathOptions
   readonly #queue: Virtqueue
   readonly #lane: ReadableLane
-  readonly #bytes: Uint8Array
+  readonly #bytes: Uint8Array = new Uint8Array(0)
   readonly #fields = new NetHeaderFields()
   readonly #batch: UsedBatch = usedBatch(BATCH)
   readonly #counters = new Float64Array(4)
   readonly #dropped: Float64Array = new Float64Array(netHeaderFaultNames.length)
 
-  readonly #clearLength: number
-  readonly #smallCapacity: number
-  readonly #largestCapacity: number
-  readonly #smallCount: number
+  readonly #clearLength: number = 0
+  readonly #smallCapacity: number = 0
+  readonly #largestCapacity: number = 0
+  readonly #smallCount: number = 0
   /** Numbers of large slots come after those of the small ones. */
-  readonly #freeLarge: Int32Array
+  readonly #freeLarge: Int32Array = new Int32Array(0)
   #freeLargeCount = 0
   /** The place each large slot has taken, and the slot that has taken each place. */
-  readonly #placeOf: Int32Array
-  readonly #takenBy: Int32Array
+  readonly #placeOf: Int32Array = new Int32Array(0)
+  readonly #takenBy: Int32Array = new Int32Array(0)
   /** Since the last `publish()`, as integers. */
   #packets = 0
   #octets = 0
@@ -73,20 +73,21 @@ export class TransmitPath {
   #enabled = true
   #stopped = false
 
-  // What the calls for each packet need, without going through the options.
+  // What the calls for each packet need, without going through the options. Numbers begin as numbers: a field that was undefined once is
+  // checked at every access.
   /** Longest frame that gets a small slot straight away: -1 where the path is not enabled. */
   #straight = 0
   /** Longest frame without a header that is sent straight away: -1 also where headers are not three aligned words. */
   #ordinary = 0
-  readonly #smallOffset: number
-  readonly #smallStride: number
-  readonly #words: Uint32Array
+  readonly #smallOffset: number = 0
+  readonly #smallStride: number = 0
+  readonly #words: Uint32Array = new Uint32Array(0)
   /** Words in front of a frame to clear: 0 where headers are not at multiples of four bytes. */
-  readonly #headerWords: number
-  readonly #headerLength: number
+  readonly #headerWords: number = 0
+  readonly #headerLength: number = 0
   /** Where the device sees the header of a frame at offset 0. */
-  readonly #address: number
-  readonly #maxFrame: number
+  readonly #address: number = 0
+  readonly #maxFrame: number = 0
 
   constructor(options: TransmitPathOptions) {
     const { small, large, headroom, memory, headerLength, policy } = options
@@ -155,9 +156,7 @@ export class TransmitPath {
   }
 
   frameOffset(slot: number): number {
-    if (slot < this.#smallCount) return this.#smallOffset + slot * this.#smallStride
-    const { large, headroom } = this.#options
-    return headroom + large.offset + (slot - this.#smallCount) * large.stride
+    return slot < this.#smallCount ? this.#smallOffset + slot * this.#smallStride : this.#largeOffset(slot)
   }
 
   capacity(slot: number): number {
@@ -265,6 +264,11 @@ export class TransmitPath {
     this.#packets++
     this.#octets += length
     return true
+  }
+
+  #largeOffset(slot: number): number {
+    const { large, headroom } = this.#options
+    return headroom + large.offset + (slot - this.#smallCount) * large.stride
   }
 
   /** The place a slot has: -1 for a large one that has none, and for what is no slot. */

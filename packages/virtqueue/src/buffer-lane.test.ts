@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import type { NaivePackedDevice } from './testing/naive-packed-device.ts'
 import { type LaneConfig, LanePlay, type LaneStep, laneConfig, laneSteps } from './testing/lane-play.ts'
 import { at } from './testing/ring-bench.ts'
 import { VirtioError } from '@virtio-ts/spec'
@@ -211,6 +212,9 @@ describe.each(kinds)('a lane against a hostile device: $format, IN_ORDER $inOrde
       play.bench.put(play.out[0]!.id, length, 1)
       expect(take(play)).toBe(0)
       expectBroken(play, 'ring.length')
+      expect(play.bench.broken[0]!.details).toMatchObject({
+        detail: { id: play.out[0]!.id, written: length, capacity: 100 },
+      })
       const careless = running({ ...kind, strict: false }, 1)
       careless.bench.put(careless.out[0]!.id, length, 1)
       const batch = usedBatch(4)
@@ -226,6 +230,26 @@ describe.each(kinds)('a lane against a hostile device: $format, IN_ORDER $inOrde
     const batch = usedBatch(1)
     expect([play.lane.pop(batch), batch.written[0]]).toEqual([1, 0])
     expect([play.lane.reclaim(), play.bench.broken]).toEqual([1, []])
+  })
+})
+
+describe.each([false, true])('a lane in a packed ring, IN_ORDER %s', (inOrder) => {
+  it('takes what is no length, as WRITE says, for nothing', () => {
+    for (const strict of [true, false]) {
+      const play = running({ format: 'packed', inOrder, strict })
+      const device = play.bench.device as NaivePackedDevice
+      for (const [at, length] of [
+        [0, 7],
+        [1, 101],
+        [2, 9],
+      ] as const) {
+        device.writeUsed(device.used, play.out[at]!.id, length, device.used.wrap ? 0x8080 : 0)
+        device.used.skip(1)
+      }
+      const batch = usedBatch(8)
+      expect([play.lane.pop(batch), ...batch.written.subarray(0, 3)]).toEqual([3, 7, 0, 9])
+      expect([play.bench.broken, play.bench.queue.stats.lengthsClamped]).toEqual([[], 1])
+    }
   })
 })
 

@@ -24,7 +24,7 @@ export class PackedDeviceArea {
    * next; `popUsed` sees to that once for all it takes.
    */
   usedWord(slot: number): number {
-    return this.#ring[(slot << 2) + 3]!
+    return this.#ring[(slot << 2) | 3]!
   }
 
   /** `usedWord`, ordered against everything after it. */
@@ -33,7 +33,7 @@ export class PackedDeviceArea {
   }
 
   usedLength(slot: number): number {
-    return this.#ring[(slot << 2) + 2]!
+    return this.#ring[(slot << 2) | 2]!
   }
 
   /** Device event suppression: offset and wrap counter in the lower half, flags in the upper. Ordered. */

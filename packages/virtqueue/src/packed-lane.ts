@@ -2,14 +2,14 @@ import { PackedRing, type VirtioError } from '@virtio-ts/spec'
 import type { LaneRow } from './buffer-lane.ts'
 import type { PackedAvailableDescriptors } from './packed-available-descriptors.ts'
 import type { PackedDeviceArea } from './packed-device-area.ts'
+import { countExpected, takeLengths } from './packed-runs.ts'
 import { Counter } from './queue-books.ts'
 import { ringError } from './ring-error.ts'
 import { type LaneQueue, RingLane } from './ring-lane.ts'
-import type { UsedBatch } from './virtqueue.ts'
+import { type UsedBatch, usedBatch } from './virtqueue.ts'
 
 const USED_MASK = (PackedRing.DESC_F_AVAIL | PackedRing.DESC_F_USED) << 16
 const WRITE = PackedRing.DESC_F_WRITE << 16
-const USED_AND_ID = USED_MASK | 0xffff
 
 export interface PackedLaneQueue extends LaneQueue {
   readonly available: PackedAvailableDescriptors
@@ -34,11 +34,9 @@ export class PackedLane extends RingLane {
   readonly #inOrder: boolean = false
   readonly #size: number = 0
   readonly #flags: number = 0
-  /** By position on the circle. */
-  readonly #lengths: Int32Array = new Int32Array(0)
-  /** Chains that were added and are not in the ring yet, and the position of the first of them. */
-  #pending = 0
-  #pendingAt = 0
+  /** What `reclaim` read, and the last length `pop` did. */
+  readonly #scratch: UsedBatch
+  readonly #length: Uint32Array = new Uint32Array(1)
   /** IN_ORDER: chains not yet given back of a batch whose descriptor was read, and the bytes written into the last of them. */
   #left = 0
   #lastWritten = 0
@@ -52,7 +50,7 @@ export class PackedLane extends RingLane {
     this.#inOrder = queue.inOrder
     this.#size = queue.books.size
     this.#flags = writable ? WRITE : 0
-    this.#lengths = new Int32Array(row.count).fill(row.length)
+    this.#scratch = usedBatch(queue.books.size)
   }
 
   /** Chains that are known to be used. */
@@ -60,23 +58,23 @@ export class PackedLane extends RingLane {
     return this.#left
   }
 
-  pop({ cookies, written }: UsedBatch): number {
+  pop(batch: UsedBatch): number {
     if (this.closed) return 0
+    const { cookies, written } = batch
     const { order, count: places, capacity } = this
     const deviceArea = this.#deviceArea
     const size = this.#size
     const inOrder = this.#inOrder === true
     const outstanding = this.books.outstandingCount
-    const room = cookies.length | 0
     // Behind a whole lap comes what was read first.
-    const limit = room < size ? room : size
+    const limit = Math.min(cookies.length, size)
     const first = this.#queue.used()
     let slot = first < size ? first : first - size
     let used = first < size ? USED_MASK : 0
     let at = this.oldest
     let count = 0
     let violation: VirtioError | undefined
-    while (count < limit && violation === undefined) {
+    while (count < limit) {
       if (this.#left > 0) {
         this.#left--
         cookies[count] = order[at]!
@@ -89,54 +87,52 @@ export class PackedLane extends RingLane {
         }
         continue
       }
-      // First what is used, then, behind one barrier for all of it, what was written. Short loops, and few arrays in each.
-      let end = count
-      let next = slot
-      let mask = used
-      for (; end < limit; end++) {
-        const word = deviceArea.usedWord(next)
-        // Beyond what is out any descriptor that says it is used is a lie.
-        if ((word & USED_AND_ID) !== (mask | (inOrder ? next : order[at]!)) || end >= outstanding) {
-          if ((word & USED_MASK) !== mask) break
-          violation = this.#unexpected(word & 0xffff, next, at, end)
-          if (violation !== undefined) break
-        }
-        cookies[end] = order[at]!
-        written[end] = word
+      // First what is used, then, behind one barrier for all of it, what was written.
+      const run = this.#run(limit - count, slot, at, outstanding - count)
+      let end = countExpected(deviceArea, slot, run, used, order, at, inOrder, batch, count)
+      // Beyond what is out any descriptor that says it is used is a lie.
+      const word = run === 0 ? deviceArea.usedWord(slot) : written[count + end]!
+      const more = (end === run && run > 0) || (word & USED_MASK) === used
+      if (more && (end < run || run === 0)) {
+        violation = this.#unexpected(word & 0xffff, slot + end, at + end, count + end)
         // Behind a batch nobody knows yet where the next one is.
-        if (this.#left > 0) break
-        if (++at === places) at = 0
-        if (++next === size) {
-          next = 0
-          mask ^= USED_MASK
+        if (violation === undefined && this.#left === 0) {
+          cookies[count + end] = order[at + end]!
+          end++
         }
       }
       // A full barrier; the value is of no interest.
       Atomics.load(this.#driverEvents, 0)
-      for (; count < end; count++) {
-        let length = deviceArea.usedLength(slot)
-        if (length > capacity) {
-          const wrong = this.#tooLong(written[count]!, length)
-          if (wrong !== undefined) {
-            violation = wrong
-            break
-          }
-          length = (written[count]! & WRITE) !== 0 ? capacity : 0
+      let taken = 0
+      while (taken < end) {
+        taken += takeLengths(deviceArea, slot + taken, end - taken, capacity, written, count + taken, this.#length)
+        if (taken === end) break
+        const claim = written[count + taken]!
+        const wrong = this.#tooLong(claim, this.#length[0]!)
+        if (wrong !== undefined) {
+          violation = wrong
+          break
         }
-        written[count] = length
-        if (++slot === size) {
-          slot = 0
-          used ^= USED_MASK
-        }
+        written[count + taken] = (claim & WRITE) !== 0 ? capacity : 0
+        taken++
       }
       // What comes behind a length that breaks the queue is not taken.
-      if (count < end) at = (this.oldest + count) % places
-      if (this.#left === 0 || violation !== undefined) break
+      count += taken
+      at += taken
+      if (at === places) at = 0
+      slot += taken
+      if (slot === size) {
+        slot = 0
+        used ^= USED_MASK
+      }
+      if (violation !== undefined || !more) break
+      if (this.#left === 0) continue
       const length = deviceArea.usedLength(slot)
       this.#lastWritten = length
       if (length > capacity) {
-        violation = this.#tooLong(written[count]!, length)
-        this.#lastWritten = (written[count]! & WRITE) !== 0 ? capacity : 0
+        violation = this.#tooLong(word, length)
+        if (violation !== undefined) break
+        this.#lastWritten = (word & WRITE) !== 0 ? capacity : 0
       }
     }
     if (count === 0 && violation === undefined) return 0
@@ -156,61 +152,44 @@ export class PackedLane extends RingLane {
     let position = this.#queue.used() + count
     if (position >= 2 * size) position -= 2 * size
     let slot = position < size ? position : position - size
-    let wanted = position < size ? USED_MASK : 0
+    let used = position < size ? USED_MASK : 0
     let at = (this.oldest + count) % places
     let violation: VirtioError | undefined
     while (count < size) {
-      const word = deviceArea.usedWord(slot)
-      if ((word & USED_MASK) !== wanted) break
-      let chains = 1
-      const id = word & 0xffff
-      // Beyond what is out any descriptor that says it is used is a lie.
-      if (id !== (inOrder ? slot : order[at]!) || count >= outstanding) {
-        violation = this.#unexpected(id, slot, at, count)
-        if (violation !== undefined) break
-        if (inOrder) chains = this.#left
+      const run = this.#run(size - count, slot, at, outstanding - count)
+      let end = countExpected(deviceArea, slot, run, used, order, at, inOrder, this.#scratch, 0)
+      const word = run === 0 ? deviceArea.usedWord(slot) : this.#scratch.written[end]!
+      const more = (end === run && run > 0) || (word & USED_MASK) === used
+      if (more && (end < run || run === 0)) {
+        violation = this.#unexpected(word & 0xffff, slot + end, at + end, count + end)
+        if (violation === undefined) end += inOrder ? this.#left : 1
       }
-      count += chains
-      at += chains
-      if (at >= places) at %= places
-      slot += chains
+      count += end
+      at += end
+      if (at >= places) at -= places
+      slot += end
       if (slot >= size) {
         slot -= size
-        wanted ^= USED_MASK
+        used ^= USED_MASK
       }
+      if (violation !== undefined || !more) break
     }
     this.#left = 0
     // A full barrier: the device is done with those buffers before they are filled anew.
     Atomics.load(this.#driverEvents, 0)
     if (count === 0 && violation === undefined) return 0
     this.took(count, at)
-    return this.#queue.settle(count, wanted === 0 ? slot + size : slot, violation)
-  }
-
-  protected write(at: number, _place: number, length: number): void {
-    // In a short loop later: there V8 looks at each array once.
-    this.#lengths[at] = length
-    if (this.#pending++ === 0) this.#pendingAt = at
-  }
-
-  protected complete(): void {
-    const pending = this.#pending
-    if (pending === 0) return
-    this.#pending = 0
-    this.writeRow(this.#pendingAt, pending)
+    return this.#queue.settle(count, used === 0 ? slot + size : slot, violation)
   }
 
   protected writeElsewhere(place: number, low: number, high: number, length: number): void {
-    this.complete()
     const id = this.#inOrder === true ? this.#available.slot : place
     this.#available.placeWords(low, high, length, id | this.#flags)
   }
 
   protected writeRow(from: number, count: number): number {
     const available = this.#available
-    const { order, count: places } = this
-    const lengths = this.#lengths
-    const whole = this.capacity
+    const { order, lengths, count: places } = this
     const inOrder = this.#inOrder === true
     const flags = this.#flags
     const words = available.descriptors
@@ -226,22 +205,62 @@ export class PackedLane extends RingLane {
         left--
         continue
       }
-      const first = available.slot
+      let slot = available.slot
       const lap = available.flags | flags
-      for (let slot = first; slot < first + run; slot++) {
-        const place = order[at]!
-        const low = this.low(place)
-        const word = slot << 2
+      const end = slot + run
+      let place = 0
+      let low = 0
+      let word = 0
+      for (; slot + 4 <= end && at + 4 <= places; slot += 4, at += 4) {
+        place = order[at]!
+        low = this.low(place)
+        word = slot << 2
         words[word] = low
-        words[word + 1] = this.high(low)
-        words[word + 2] = whole > 0 ? whole : lengths[at]!
-        words[word + 3] = (inOrder ? slot : place) | lap
+        words[word | 1] = this.high(low)
+        words[word | 2] = lengths[at]!
+        words[word | 3] = (inOrder ? slot : place) | lap
+        place = order[at + 1]!
+        low = this.low(place)
+        word = (slot + 1) << 2
+        words[word] = low
+        words[word | 1] = this.high(low)
+        words[word | 2] = lengths[at + 1]!
+        words[word | 3] = (inOrder ? slot + 1 : place) | lap
+        place = order[at + 2]!
+        low = this.low(place)
+        word = (slot + 2) << 2
+        words[word] = low
+        words[word | 1] = this.high(low)
+        words[word | 2] = lengths[at + 2]!
+        words[word | 3] = (inOrder ? slot + 2 : place) | lap
+        place = order[at + 3]!
+        low = this.low(place)
+        word = (slot + 3) << 2
+        words[word] = low
+        words[word | 1] = this.high(low)
+        words[word | 2] = lengths[at + 3]!
+        words[word | 3] = (inOrder ? slot + 3 : place) | lap
+      }
+      if (at === places) at = 0
+      for (; slot < end; slot++) {
+        place = order[at]!
+        low = this.low(place)
+        word = slot << 2
+        words[word] = low
+        words[word | 1] = this.high(low)
+        words[word | 2] = lengths[at]!
+        words[word | 3] = (inOrder ? slot : place) | lap
         if (++at === places) at = 0
       }
       available.advance(run)
       left -= run
     }
     return at
+  }
+
+  /** How many descriptors come, of at most so many, and of those that are out, before the ring or the circle ends. */
+  #run(most: number, slot: number, at: number, out: number): number {
+    return Math.min(most, this.#size - slot, this.count - at, out)
   }
 
   /** A used descriptor that does not name the chain whose turn it is. With IN_ORDER, how many it stands for is in `#left` then. */

@@ -36,7 +36,11 @@ export abstract class RingLane implements ReadableLane, WritableLane {
   /** Places in their order around the circle, and where each stands there. */
   protected readonly order: Int32Array = new Int32Array(0)
   readonly #where: Int32Array = new Int32Array(0)
+  /** Of chains to be written, by where their places stand. Bytes. */
+  protected readonly lengths: Int32Array = new Int32Array(0)
   protected oldest = 0
+  /** Places that do not stand where their number says: usually none, and then it needs no look at `order`. */
+  #moved = 0
   #addAt = 0
   #reserveAt = 0
   /** Places that can be reserved, in a lane that the device reads. */
@@ -44,6 +48,8 @@ export abstract class RingLane implements ReadableLane, WritableLane {
   /** Those that can be renewed, in one that it writes. */
   #idle = 0
   #added = 0
+  /** Of those, the ones that are in the ring: the others are written at `publish`, in one go. */
+  #written = 0
   /**
    * Chains that have to be written in full, as there was another one where they go: one lap after every change of order. The others are
    * what they were the lap before, but for a length.
@@ -69,6 +75,7 @@ export abstract class RingLane implements ReadableLane, WritableLane {
     this.capacity = writable ? length : 0
     this.order = Int32Array.from({ length: count }, (_, i) => i)
     this.#where = this.order.slice()
+    this.lengths = new Int32Array(count).fill(length)
     this.#free = writable ? 0 : count
     this.#idle = writable ? count : 0
     this.unsettled = books.size
@@ -98,7 +105,7 @@ export abstract class RingLane implements ReadableLane, WritableLane {
     const at = this.#reserveAt
     this.#free = free - 1
     this.#reserveAt = at + 1 < this.count ? at + 1 : 0
-    return this.order[at]!
+    return this.#moved === 0 ? at : this.order[at]!
   }
 
   isReserved(place: number): boolean {
@@ -120,18 +127,20 @@ export abstract class RingLane implements ReadableLane, WritableLane {
     if (length >>> 0 !== length || length === 0 || length > this.length) throw this.#lengthError(length)
     const at = this.#addAt
     // Where the two meet none is reserved, or all of them are.
-    if ((at === this.#reserveAt || this.order[at] !== place) && !this.#bring(place)) return false
+    if ((at === this.#reserveAt || (this.#moved === 0 ? at : this.order[at]) !== place) && !this.#bring(place))
+      return false
+    this.lengths[at] = length
     this.#addAt = at + 1 < this.count ? at + 1 : 0
     this.#added++
-    this.write(at, place, length)
     return true
   }
 
   addElsewhere(place: number, address: DeviceAddress, length: number): boolean {
     if (length >>> 0 !== length || length === 0) throw this.#lengthError(length)
     if (!this.#bring(place)) return false
+    this.#write()
     this.#addAt = this.#addAt + 1 < this.count ? this.#addAt + 1 : 0
-    this.#added++
+    this.#written = ++this.#added
     this.writeElsewhere(place, address | 0, Math.floor(address / HIGH), length)
     this.unsettled = this.books.size
     return true
@@ -142,14 +151,16 @@ export abstract class RingLane implements ReadableLane, WritableLane {
     if (!(count <= this.#idle)) throw new RangeError(`${count} of ${this.#idle} buffers`)
     this.#idle -= count
     this.#added += count
+    this.#written = this.#added
     this.#addAt = this.writeRow(this.#addAt, count)
   }
 
   publish(): void {
     const added = this.#added
     if (added === 0 || this.closed) return
+    this.#write()
     this.#added = 0
-    this.complete()
+    this.#written = 0
     this.queue.publish(added)
   }
 
@@ -173,14 +184,9 @@ export abstract class RingLane implements ReadableLane, WritableLane {
     return this.books.halted || this.books.lane !== this
   }
 
-  /** The next chain: a place's own buffer. @param at where the place stands on the circle */
-  protected abstract write(at: number, place: number, length: number): void
   protected abstract writeElsewhere(place: number, low: number, high: number, length: number): void
-  /** The next chains, of places from `at` on around the circle, with the whole of their buffers. @returns where they end */
+  /** The next chains: the own buffers of places from `at` on around the circle. @returns where they end */
   protected abstract writeRow(at: number, count: number): number
-
-  /** Everything that was written has to be in the ring now. */
-  protected abstract complete(): void
 
   /** The lower 32 bits of a place's address. */
   protected low(place: number): number {
@@ -189,7 +195,7 @@ export abstract class RingLane implements ReadableLane, WritableLane {
 
   /** The upper ones, of the address whose lower ones are `low`: the row is shorter than 4 GiB. */
   protected high(low: number): number {
-    return (low ^ SIGN) < (this.#low ^ SIGN) ? this.#high + 1 : this.#high
+    return this.#high + ((low ^ SIGN) < (this.#low ^ SIGN) ? 1 : 0)
   }
 
   /**
@@ -210,6 +216,13 @@ export abstract class RingLane implements ReadableLane, WritableLane {
     this.oldest = oldest
     if (this.writable) this.#idle += count
     else this.#free += count
+  }
+
+  #write(): void {
+    const count = this.#added - this.#written
+    if (count === 0) return
+    const first = this.#addAt - count
+    this.writeRow(first < 0 ? first + this.count : first, count)
   }
 
   /** Has a reserved place be the next to be added. @returns false when nothing can be */
@@ -235,6 +248,7 @@ export abstract class RingLane implements ReadableLane, WritableLane {
     const other = order[b]!
     order[a] = other
     order[b] = place
+    this.#moved += Number(other !== a) - Number(place !== a) + Number(place !== b) - Number(other !== b)
     this.#where[other] = a
     this.#where[place] = b
     this.unsettled = this.books.size

@@ -4,6 +4,7 @@ import type { DeviceArea } from './device-area.ts'
 import { Counter } from './queue-books.ts'
 import { ringError } from './ring-error.ts'
 import { type LaneQueue, RingLane } from './ring-lane.ts'
+import { skipExpected, takeExpected } from './split-runs.ts'
 import type { UsedBatch } from './virtqueue.ts'
 
 const AVAIL_RING = SplitRing.AVAIL_RING >> 1
@@ -41,6 +42,8 @@ export class SplitLane extends RingLane {
   /** IN_ORDER: chains not yet given back of a batch whose element was read, and the bytes written into the last of them. */
   #left = 0
   #lastWritten = 0
+  /** The last id that was read. */
+  readonly #last: Uint32Array = new Uint32Array(1)
 
   constructor(queue: SplitLaneQueue, row: LaneRow, writable: boolean) {
     super(queue, row, writable)
@@ -54,9 +57,10 @@ export class SplitLane extends RingLane {
     this.#flags = writable ? SplitRing.DESC_F_WRITE : 0
   }
 
-  pop({ cookies, written }: UsedBatch): number {
+  pop(batch: UsedBatch): number {
     if (this.closed) return 0
     const { books, order, count: places, capacity } = this
+    const { cookies, written } = batch
     const deviceArea = this.#deviceArea
     const first = this.#queue.usedIndex()
     const used = (deviceArea.usedIndex() - first) & 0xffff
@@ -65,49 +69,49 @@ export class SplitLane extends RingLane {
     if (used > outstanding) return this.#jumped(used)
     const inOrder = this.#inOrder === true
     const mask = this.#mask
-    const room = cookies.length | 0
-    const limit = used < room ? used : room
+    const limit = Math.min(used, cookies.length)
     let at = this.oldest
     let descriptor = this.#oldestDescriptor
-    let left = this.#left
     let count = 0
     let violation: VirtioError | undefined
-    for (; count < limit; count++) {
-      let length = 0
-      if (left === 0) {
-        const slot = (first + count) & mask
-        // The whole 32 bits: cut to 16, an id of 65536 would pass for place 0.
-        const id = deviceArea.usedId(slot)
-        if (id !== (inOrder ? descriptor : order[at]!)) {
-          violation = inOrder
-            ? this.#skip(id, descriptor, used - count, outstanding - count)
-            : this.#outOfTurn(id, at, outstanding - count)
-          if (violation !== undefined) break
-          left = this.#left
-        }
-        length = deviceArea.usedLength(slot)
-        if (length > capacity) {
-          violation = this.#tooLong(id, length)
-          if (violation !== undefined) break
-          length = capacity
-        }
+    while (count < limit) {
+      if (this.#left > 0) {
+        this.#left--
+        cookies[count] = order[at]!
         // Those before the one that a batch's element names count as used completely.
-        if (left > 0) {
-          this.#lastWritten = length
-          left--
-          length = capacity
-        }
-      } else {
-        left--
-        length = left === 0 ? this.#lastWritten : capacity
+        written[count] = this.#left === 0 ? this.#lastWritten : capacity
+        count++
+        if (++at === places) at = 0
+        descriptor = (descriptor + 1) & mask
+        continue
       }
-      cookies[count] = order[at]!
-      written[count] = length
-      if (++at === places) at = 0
-      descriptor = (descriptor + 1) & mask
+      const slot = (first + count) & mask
+      const run = this.#run(limit - count, slot, descriptor, at)
+      const last = this.#last
+      const taken = takeExpected(deviceArea, slot, run, order, at, inOrder, descriptor, capacity, batch, count, last)
+      count += taken
+      at += taken
+      if (at === places) at = 0
+      descriptor = (descriptor + taken) & mask
+      if (taken === run) continue
+      // The whole 32 bits: cut to 16, an id of 65536 would pass for place 0.
+      const id = last[0]!
+      const length = written[count]!
+      if (id !== (inOrder ? descriptor : order[at]!)) {
+        violation = inOrder
+          ? this.#skip(id, descriptor, used - count, outstanding - count)
+          : this.#outOfTurn(id, at, outstanding - count)
+        if (violation !== undefined) break
+      }
+      if (length > capacity) {
+        violation = this.#tooLong(id, length)
+        if (violation !== undefined) break
+      }
+      this.#lastWritten = length > capacity ? capacity : length
+      // Out of turn, or too long and forgiven: a batch of one, whose place stands where it is expected by now.
+      if (this.#left === 0) this.#left = 1
     }
     this.#oldestDescriptor = descriptor
-    this.#left = left
     this.took(count, at)
     return this.#queue.settle(count, violation)
   }
@@ -123,65 +127,80 @@ export class SplitLane extends RingLane {
     if (used > outstanding) return this.#jumped(used)
     const inOrder = this.#inOrder === true
     const mask = this.#mask
-    const oldest = this.#oldestDescriptor
-    let at = this.oldest
     // Of a batch that `pop` has taken in part the rest is known to be used.
     let count = this.#left
+    this.#left = 0
+    let at = (this.oldest + count) % places
+    let descriptor = (this.#oldestDescriptor + count) & mask
     let violation: VirtioError | undefined
-    if (inOrder) {
-      for (; count < used; count++) {
-        const id = deviceArea.usedId((first + count) & mask)
-        const descriptor = (oldest + count) & mask
-        if (id === descriptor) continue
-        violation = this.#skip(id, descriptor, used - count, outstanding - count)
-        if (violation !== undefined) break
-        count += this.#left - 1
+    while (count < used) {
+      const slot = (first + count) & mask
+      const run = this.#run(used - count, slot, descriptor, at)
+      let taken = skipExpected(deviceArea, slot, run, order, at, inOrder, descriptor, this.#last)
+      if (taken < run) {
+        const id = this.#last[0]!
+        violation = inOrder
+          ? this.#skip(id, (descriptor + taken) & mask, used - count - taken, outstanding - count - taken)
+          : this.#outOfTurn(id, at + taken, outstanding - count - taken)
+        if (violation === undefined) taken += inOrder ? this.#left : 1
       }
-      at = (at + count) % places
-    } else {
-      for (; count < used; count++) {
-        const id = deviceArea.usedId((first + count) & mask)
-        if (id !== order[at]!) {
-          violation = this.#outOfTurn(id, at, outstanding - count)
-          if (violation !== undefined) break
-        }
-        if (++at === places) at = 0
-      }
+      count += taken
+      at = (at + taken) % places
+      descriptor = (descriptor + taken) & mask
+      if (violation !== undefined) break
     }
     this.#left = 0
-    this.#oldestDescriptor = (oldest + count) & mask
+    this.#oldestDescriptor = descriptor
     this.took(count, at)
     return this.#queue.settle(count, violation)
   }
-
-  protected write(_at: number, place: number, length: number): void {
-    const next = this.#next
-    const descriptor = this.#inOrder === true ? next : place
-    if (this.unsettled > 0) this.#writeAll(descriptor, place, length)
-    else {
-      this.#descriptors[(descriptor << 2) + 2] = length
-      this.#next = (next + 1) & this.#mask
-    }
-  }
-
-  protected complete(): void {}
 
   protected writeElsewhere(place: number, low: number, high: number, length: number): void {
     this.#place(this.#inOrder === true ? this.#next : place, low, high, length)
   }
 
   protected writeRow(from: number, count: number): number {
-    const { order, length, count: places } = this
+    const { order, lengths, count: places } = this
     let at = from
     let left = count
     for (; left > 0 && this.unsettled > 0; left--) {
       const place = order[at]!
-      this.#writeAll(this.#inOrder === true ? this.#next : place, place, length)
+      this.#writeAll(this.#inOrder === true ? this.#next : place, place, lengths[at]!)
       if (++at === places) at = 0
     }
-    // The rest is what it was: the same buffers in the same descriptors, in the same entries.
+    // The rest is what it was, the same buffers in the same descriptors, in the same entries, but for the lengths of those to be read.
+    if (!this.writable && left > 0) this.#writeLengths(at, left)
     this.#next = (this.#next + left) & this.#mask
     return (at + left) % places
+  }
+
+  #writeLengths(from: number, count: number): void {
+    const { order, lengths, count: places } = this
+    const descriptors = this.#descriptors
+    const mask = this.#mask
+    const inOrder = this.#inOrder === true
+    let at = from
+    let next = this.#next
+    let left = count
+    while (left > 0) {
+      let run = Math.min(left, places - at)
+      left -= run
+      for (; run > 3; run -= 4, at += 4) {
+        descriptors[((inOrder ? next : order[at]!) << 2) | 2] = lengths[at]!
+        next = (next + 1) & mask
+        descriptors[((inOrder ? next : order[at + 1]!) << 2) | 2] = lengths[at + 1]!
+        next = (next + 1) & mask
+        descriptors[((inOrder ? next : order[at + 2]!) << 2) | 2] = lengths[at + 2]!
+        next = (next + 1) & mask
+        descriptors[((inOrder ? next : order[at + 3]!) << 2) | 2] = lengths[at + 3]!
+        next = (next + 1) & mask
+      }
+      for (; run > 0; run--, at++) {
+        descriptors[((inOrder ? next : order[at]!) << 2) | 2] = lengths[at]!
+        next = (next + 1) & mask
+      }
+      if (at === places) at = 0
+    }
   }
 
   #writeAll(descriptor: number, place: number, length: number): void {
@@ -200,6 +219,12 @@ export class SplitLane extends RingLane {
     const next = this.#next
     this.#driverArea[AVAIL_RING + ((this.#startIndex + next) & this.#mask)] = descriptor
     this.#next = (next + 1) & this.#mask
+  }
+
+  /** How many elements come, of at most so many, before the ring, the descriptors or the circle end. */
+  #run(most: number, slot: number, descriptor: number, at: number): number {
+    const { size } = this.books
+    return Math.min(most, size - slot, size - descriptor, this.count - at)
   }
 
   #jumped(jump: number): number {
