@@ -59,7 +59,8 @@ async function* compare(where, test, image, quick) {
 /** @param {typeof back[number]} where @param {Case} test @param {string} image @returns {Promise<Result>} */
 function measureOurs(where, test, image) {
   if (where === 'qemu') return onQemu(image, (disk) => measure(disk, test))
-  const options = { interrupts: /** @type {const} */ (where === 'null' ? 'none' : 'auto') }
+  /** @type {import('@virtio-ts/driver-block').BlockOptions} */
+  const options = { interrupts: where === 'null' ? 'none' : 'auto' }
   const blockdev = where === 'null' ? nothing : inFile(image)
   return onStorageDaemon(blockdev, (path) => overVhostUser(path, options, (disk) => measure(disk, test)))
 }
