@@ -3,17 +3,12 @@ import { once } from 'node:events'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { RngDriver } from '@virtio-ts/driver-rng'
 import { close, read, socketPair, write } from '@virtio-ts/native'
 import { DeviceType } from '@virtio-ts/spec'
 import { VhostUserEndpoint } from '@virtio-ts/transport-vhost-user'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-
-const program = fileURLToPath(new URL('../../examples/vhost-user-back-end.mjs', import.meta.url))
-const hook = new URL('../../packages/qemu/src/load-typescript.fixture.mjs', import.meta.url).href
-const register = `data:text/javascript,import{register}from"node:module";register(${JSON.stringify(hook)})`
-const node = ['--conditions=@virtio-ts/source', '--import', register, program]
+import { backEndProgram as node } from '../support/back-end-program.ts'
 
 const children: ChildProcess[] = []
 let folder = ''
@@ -35,15 +30,15 @@ async function until(condition: () => boolean, what: string): Promise<void> {
 
 // QEMU's docs/interop/vhost-user.rst, "Backend program conventions"
 describe('a back-end program', () => {
-  it('says what it can do, and nothing else', () => {
-    const { status, stdout } = spawnSync(
-      process.execPath,
-      [...node, '--print-capabilities', '--type', 'rng', '--what'],
-      {
-        encoding: 'utf8',
-      },
-    )
-    expect([status, JSON.parse(stdout)]).toEqual([0, { type: 'rng', features: [] }])
+  it.each([
+    ['rng', ['--type=rng', '--what'], []],
+    ['net', [], []],
+    ['block', ['block', '--socket-path=x'], ['read-only', 'blk-file']],
+  ])('says what it can do, and nothing else: %s', (type, words, features) => {
+    const { status, stdout } = spawnSync(process.execPath, [...node, '--print-capabilities', ...words], {
+      encoding: 'utf8',
+    })
+    expect([status, JSON.parse(stdout)]).toEqual([0, { type, features }])
   })
 
   it.each([
@@ -51,6 +46,10 @@ describe('a back-end program', () => {
     ['both', ['--socket-path', 'x', '--fd', '3'], 2],
     ['an option nobody knows', ['--what'], 1],
     ['a descriptor that is none', ['--fd', '77'], 1],
+    ['a device nobody knows', ['toaster', '--socket-path=x'], 2],
+    ['a number that is none', ['block', '--socket-path=x', '--num-queues=many'], 2],
+    ['an image that is not there', ['block', '--socket-path=x', '--blk-file=/nowhere/image'], 1],
+    ['an image that is none', ['block', '--socket-path=x', '--blk-file=/dev/zero'], 1],
     ['a folder that is none', ['--socket-path', '/nowhere/socket'], 1],
   ])('fails early with %s', (_name, args, status) => {
     expect(spawnSync(process.execPath, [...node, ...args]).status).toBe(status)

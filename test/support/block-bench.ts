@@ -1,55 +1,47 @@
-import { closeSync, ftruncateSync, mkdtempSync, openSync, readSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { BlockDriver, type BlockOptions } from '@virtio-ts/driver-block'
 import { QemuBench, type QemuFunction } from '@virtio-ts/qemu'
 import { VirtioPciDriver } from '@virtio-ts/transport-pci'
+import { DiskImage } from './disk-image.ts'
+import { blkdebugRules, type DiskNeeds, type TestDisk } from './test-disk.ts'
 
-export interface QemuDiskOptions {
+export interface QemuDiskOptions extends DiskNeeds {
   /** Bytes. @defaultValue 16 MiB */
   readonly size?: number
   /** Of the device, e.g. `packed=on`. @defaultValue modern only */
   readonly properties?: string
-  /** Of the drive, e.g. `readonly=on`; `{image}` stands for the path of the image. @defaultValue a raw file */
-  readonly drive?: string
   readonly interface?: 'legacy' | 'auto'
 }
 
 /** QEMU with one disk, an image in a folder of its own. */
-export class QemuDisk {
+export class QemuDisk implements TestDisk {
   readonly qemu: QemuBench
-  readonly image: string
-  readonly #folder: string
+  readonly #image: DiskImage
   readonly #options: QemuDiskOptions
+  #fn: QemuFunction | undefined
 
-  private constructor(qemu: QemuBench, folder: string, image: string, options: QemuDiskOptions) {
+  private constructor(qemu: QemuBench, image: DiskImage, options: QemuDiskOptions) {
     this.qemu = qemu
-    this.#folder = folder
-    this.image = image
+    this.#image = image
     this.#options = options
   }
 
   static async start(options: QemuDiskOptions = {}): Promise<QemuDisk> {
-    const folder = mkdtempSync(join(tmpdir(), 'vts-block-'))
-    const image = join(folder, 'disk.img')
-    const file = openSync(image, 'w')
-    ftruncateSync(file, options.size ?? 16 * 2 ** 20)
-    closeSync(file)
-    const drive = options.drive ?? 'file={image},format=raw,discard=unmap'
+    const image = new DiskImage(options.size)
     try {
       const qemu = await QemuBench.start({
         devices: [`virtio-blk-pci,drive=drive0,id=disk,serial=qemu-disk,${options.properties ?? 'disable-legacy=on'}`],
-        drives: [`if=none,id=drive0,${drive.replaceAll('{image}', image)}`],
+        drives: [`if=none,id=drive0,${driveOf(image.path, options)}`],
       })
-      return new QemuDisk(qemu, folder, image, options)
+      return new QemuDisk(qemu, image, options)
     } catch (error) {
-      rmSync(folder, { recursive: true })
+      image.remove()
       throw error
     }
   }
 
   get fn(): QemuFunction {
-    return this.qemu.function('disk')
+    this.#fn ??= this.qemu.function('disk')
+    return this.#fn
   }
 
   async open(options?: BlockOptions): Promise<BlockDriver> {
@@ -59,26 +51,35 @@ export class QemuDisk {
     )
   }
 
-  /** Bytes of the image, as the file system has them. */
   stored(offset: number, length: number): Uint8Array {
-    const bytes = new Uint8Array(length)
-    const file = openSync(this.image, 'r')
-    readSync(file, bytes, 0, length, offset)
-    closeSync(file)
-    return bytes
+    return this.#image.stored(offset, length)
   }
 
-  /** Bytes the image takes on its file system: `du`. */
   allocated(): number {
-    return statSync(this.image).blocks * 512
+    return this.#image.allocated()
   }
 
   async resize(capacity: number): Promise<void> {
     await this.qemu.qmp.execute('block_resize', { device: 'drive0', size: capacity })
   }
 
+  allocatedBytes(): number {
+    return this.fn.dma.stats.allocatedBytes
+  }
+
+  kill(): void {
+    process.kill(this.qemu.pid, 'SIGKILL')
+  }
+
   async close(): Promise<void> {
     await this.qemu.close()
-    rmSync(this.#folder, { recursive: true })
+    this.#image.remove()
   }
+}
+
+function driveOf(path: string, needs: DiskNeeds): string {
+  if (needs.failing)
+    return `driver=blkdebug,image.driver=file,image.filename=${path},werror=report,rerror=report,discard=unmap,${blkdebugRules(needs)}`
+  const throttle = needs.slow ? ',throttling.iops-total=20' : ''
+  return `file=${path},format=raw,discard=unmap,readonly=${needs.readOnly ? 'on' : 'off'}${throttle}`
 }

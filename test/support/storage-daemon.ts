@@ -8,6 +8,10 @@ export interface StorageDaemonOptions {
   readonly image: string
   readonly writable?: boolean
   readonly queues?: number
+  /** Bytes. @defaultValue 512 */
+  readonly blockSize?: number
+  /** More words of the command line; the last `--blockdev` of them is to be named `top`, if there are any. `{image}` is the image's path. */
+  readonly more?: readonly string[]
 }
 
 /** QEMU's storage daemon with one image behind a vhost-user-blk socket; killed with this process. */
@@ -16,11 +20,14 @@ export class StorageDaemon implements AsyncDisposable {
   readonly #ended: Promise<void>
   #output = ''
 
-  private constructor({ path, image, writable = false, queues = 1 }: StorageDaemonOptions) {
-    const block = `driver=file,node-name=image,filename=${image}`
-    const named = `type=vhost-user-blk,id=export,node-name=image,addr.type=unix,addr.path=${path}`
+  private constructor({ path, image, blockSize, writable = false, queues = 1, more = [] }: StorageDaemonOptions) {
+    const block = `driver=file,node-name=image,filename=${image},discard=unmap`
+    const top = more.length > 0 ? 'top' : 'image'
+    const named = `type=vhost-user-blk,id=export,node-name=${top},addr.type=unix,addr.path=${path}`
     const exported = `${named},writable=${writable ? 'on' : 'off'},num-queues=${queues}`
-    const daemon = ['qemu-storage-daemon', '--blockdev', block, '--export', exported]
+    const sized = blockSize === undefined ? exported : `${exported},logical-block-size=${blockSize}`
+    const words = ['--blockdev', block, ...more.map((word) => word.replaceAll('{image}', image)), '--export', sized]
+    const daemon = ['qemu-storage-daemon', ...words]
     this.#child = spawn('setpriv', ['--pdeathsig', 'KILL', ...daemon], { stdio: ['ignore', 'pipe', 'pipe'] })
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.setEncoding('utf8').on('data', (piece: string) => (this.#output += piece))

@@ -21,6 +21,7 @@ export {
   type RequestChain,
   type RequestOptions,
   RequestQueue,
+  type SubmittedRequest,
   type UsedBatch,
   usedBatch,
   type Virtqueue,

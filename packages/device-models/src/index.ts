@@ -5,7 +5,8 @@
  */
 export { BlockModel } from './block/block-model.ts'
 export type { BlockModelOptions, RangeLimits, ZonedOptions } from './block/block-options.ts'
-export type { BlockStore } from './block/block-store.ts'
+export type { BlockStorage } from './block/block-storage.ts'
+export { FileStore } from './block/file-store.ts'
 export type { ModelZone } from './block/zone-table.ts'
 export { BalloonModel, type BalloonModelOptions, type FreeRange } from './balloon/balloon-model.ts'
 export { ConsoleModel } from './console/console-model.ts'

@@ -19,6 +19,7 @@ import { type ReadableOptions, readableOf, type WritableOptions, writableOf } fr
 import { BlockWatchdog } from './block-watchdog.ts'
 import { ByteList, type Bytes } from './byte-list.ts'
 import { linked } from './linked-signal.ts'
+import { QuickPath } from './quick-path.ts'
 import { type BlockDevice, RequestChannel } from './request-channel.ts'
 import { StagingPool } from './staging-pool.ts'
 import { Transfer, unitOf } from './transfer.ts'
@@ -61,6 +62,7 @@ export class BlockDriver implements AsyncDisposable {
   readonly #channel: RequestChannel
   readonly #pool: StagingPool
   readonly #transfer: Transfer
+  readonly #quick: QuickPath
   readonly #commands: BlockCommands
   readonly #zones: ZoneCommands | undefined
   readonly #watchdog: BlockWatchdog
@@ -95,6 +97,7 @@ export class BlockDriver implements AsyncDisposable {
     })
     const check = (offset: number, length: number): void => state.checkEnd(offset, length)
     this.#transfer = new Transfer({ channel: this.#channel, pool: this.#pool, limits, segMax, unit, check })
+    this.#quick = new QuickPath({ channel: this.#channel, pool: this.#pool, transfer: this.#transfer, limits, unit })
     this.#commands = new BlockCommands({
       channel: this.#channel,
       pool: this.#pool,
@@ -177,7 +180,9 @@ export class BlockDriver implements AsyncDisposable {
     const wanted = typeof into === 'number' ? into : new ByteList(into).length
     this.#state.begin(offset, wanted, signal)
     const target = typeof into === 'number' ? new Uint8Array(into) : into
-    if (wanted > 0) await linked(signal, (own) => this.#transfer.read(offset, new ByteList(target), own))
+    const quick = target instanceof Uint8Array && !signal ? this.#quick.read(offset, target) : undefined
+    if (quick) await quick
+    else if (wanted > 0) await linked(signal, (own) => this.#transfer.read(offset, new ByteList(target), own))
     return target
   }
 
@@ -186,7 +191,9 @@ export class BlockDriver implements AsyncDisposable {
     const bytes = new ByteList(source)
     this.#state.begin(offset, bytes.length, signal, 'write')
     this.#state.checkGranularity(offset, bytes.length)
-    if (bytes.length > 0) await linked(signal, (own) => this.#transfer.write(offset, bytes, own))
+    const quick = source instanceof Uint8Array && !signal ? this.#quick.write(offset, source) : undefined
+    if (quick) await quick
+    else if (bytes.length > 0) await linked(signal, (own) => this.#transfer.write(offset, bytes, own))
   }
 
   /**
@@ -361,7 +368,9 @@ export class BlockDriver implements AsyncDisposable {
       if (onReleased) queueMicrotask(onReleased)
       throw error
     }
-    await linked(signal, (own) => this.#transfer.direct(type, offset, list, own, onReleased))
+    const quick = signal ? undefined : this.#quick.direct(type, offset, list, onReleased)
+    if (quick) await quick
+    else await linked(signal, (own) => this.#transfer.direct(type, offset, list, own, onReleased))
   }
 
   async #range(

@@ -1,4 +1,4 @@
-import type { RequestBuffer, RequestQueue, Virtqueue, VirtioDevice } from '@virtio-ts/core'
+import type { RequestBuffer, RequestQueue, SubmittedRequest, Virtqueue, VirtioDevice } from '@virtio-ts/core'
 import { BlockConfig, BlockRequest, VirtioError } from '@virtio-ts/spec'
 import { requestName, statusMeaning } from './block-request.ts'
 import type { BlockDriverFeature, BlockQueue } from './block-spec.ts'
@@ -19,7 +19,8 @@ export interface ChannelRequest {
   readonly answer?: number
 }
 
-interface Lane {
+/** One of the device's queues. */
+export interface RequestLane {
   readonly name: BlockQueue
   readonly queue: Virtqueue
   readonly requests: RequestQueue
@@ -36,7 +37,7 @@ export interface ChannelOptions {
 /** Sends requests, by the queue with the least in it, and makes errors of their statuses. */
 export class RequestChannel {
   readonly #options: ChannelOptions
-  readonly #lanes: readonly Lane[]
+  readonly #lanes: readonly RequestLane[]
   #next = 0
   #failed = 0
   #missed = 0
@@ -89,22 +90,42 @@ export class RequestChannel {
       onReleased?.()
     }
     const written = await lane.requests.request(chain, { onReleased: released, ...(signal && { signal }) })
-    const status = slot.takeStatus()
-    if (status === BlockRequest.S_OK && (!this.#options.strict || written > answer)) return
+    const failure = this.failureOf(lane, { type, sector, answer }, slot.takeStatus(), written)
+    if (failure) throw failure
+  }
+
+  /**
+   * Sends a request that is complete already.
+   * @returns the queue it is on. @throws what the queue refuses it with
+   */
+  submit(request: SubmittedRequest): RequestLane {
+    const lane = this.#leastBusy()
+    lane.requests.submit(request)
+    return lane
+  }
+
+  /** What is wrong with an answer; undefined when nothing is. Counts what failed. */
+  failureOf(
+    lane: RequestLane,
+    { type, sector, answer }: { readonly type: number; readonly sector: number; readonly answer: number },
+    status: number,
+    written: number,
+  ): VirtioError | undefined {
+    if (status === BlockRequest.S_OK && (!this.#options.strict || written > answer)) return undefined
     this.#failed++
     const { device, zoned } = this.#options
     const what = `${requestName(type)} at ${sector * SECTOR}`
     const where = { device: device.location, queue: lane.queue.index, generation: device.generation }
     const detail = { type, sector, status, written }
     if (status === BlockRequest.S_OK) {
-      throw new VirtioError(
+      return new VirtioError(
         'block.short-answer',
         `${device.location}: ${what} came back well, with ${written} bytes written instead of ${answer + 1}: what is missing cannot be told`,
         { ...where, detail },
       )
     }
     const { code, text } = statusMeaning(status, zoned)
-    throw new VirtioError(code, `${device.location}: ${what} ${text}`, { ...where, detail })
+    return new VirtioError(code, `${device.location}: ${what} ${text}`, { ...where, detail })
   }
 
   /** What notifications would have done, without them: for a watchdog. */
@@ -119,7 +140,7 @@ export class RequestChannel {
     }
   }
 
-  #leastBusy(): Lane {
+  #leastBusy(): RequestLane {
     const { length } = this.#lanes
     const start = this.#next++ % length
     let best = this.#lanes[start]!

@@ -36,6 +36,7 @@ interface Waiter {
   readonly refuse: (reason: unknown) => void
 }
 
+const none: readonly Slice[] = []
 const SLOTS_AT_A_TIME = 32
 const CHUNK = 256 * 1024
 
@@ -127,8 +128,9 @@ export class StagingPool {
   takeBack({ slot, buffers }: Lease): void {
     this.#leases--
     this.#slots.push(slot)
-    this.#buffers.push(...buffers)
-    this.#serve()
+    if (buffers.length === 1) this.#buffers.push(buffers[0]!)
+    else if (buffers.length > 0) this.#buffers.push(...buffers)
+    if (this.#waiters.size > 0) this.#serve()
   }
 
   /** Turns away everyone who waits, and everyone who comes. */
@@ -152,7 +154,8 @@ export class StagingPool {
   #lease(buffers: number): Lease {
     this.#leases++
     const slot = this.#slots.pop()!
-    return new Lease(this, slot, buffers === 0 ? [] : this.#buffers.splice(-buffers))
+    if (buffers === 0) return new Lease(this, slot, none)
+    return new Lease(this, slot, buffers === 1 ? [this.#buffers.pop()!] : this.#buffers.splice(-buffers))
   }
 
   /** Whether there is a slot, and as many buffers; makes more as long as it may. */

@@ -62,6 +62,17 @@ export class Transfer {
     return this.#mostCopied
   }
 
+  /** Counts a request that went well. */
+  count(isRead: boolean, length: number): void {
+    if (isRead) {
+      this.#reads++
+      this.#bytesRead += length
+    } else {
+      this.#writes++
+      this.#bytesWritten += length
+    }
+  }
+
   addStats(stats: Record<string, number>): void {
     stats.reads = this.#reads
     stats.writes = this.#writes
@@ -111,7 +122,7 @@ export class Transfer {
         holders++
         await this.#send(lease, type, part, part.segments, signal, letGo)
         lease.letGo()
-        this.#count(isRead, part)
+        this.count(isRead, part.length)
       })
     } finally {
       // Not before the caller has the promise.
@@ -158,7 +169,7 @@ export class Transfer {
       position += length
     }
     lease.letGo()
-    this.#count(true, part)
+    this.count(true, part.length)
   }
 
   async #writePart(part: Part, source: ByteList, at: number, signal: AbortSignal | undefined): Promise<void> {
@@ -166,7 +177,7 @@ export class Transfer {
     const segments = fill(lease, source, at, part.length)
     await this.#send(lease, BlockRequest.T_OUT, part, segments, signal)
     lease.letGo()
-    this.#count(false, part)
+    this.count(false, part.length)
   }
 
   /** On failure the lease is let go for the caller too. */
@@ -204,16 +215,6 @@ export class Transfer {
 
   #lease(length: number, signal: AbortSignal | undefined): Promise<Lease> {
     return this.#options.pool.acquire(Math.ceil(length / this.#options.pool.bufferLength), signal)
-  }
-
-  #count(isRead: boolean, { length }: { readonly length: number }): void {
-    if (isRead) {
-      this.#reads++
-      this.#bytesRead += length
-    } else {
-      this.#writes++
-      this.#bytesWritten += length
-    }
   }
 }
 

@@ -20,6 +20,7 @@ export {
   write,
   writeAt,
 } from './file-descriptor.ts'
+export { punchHole, syncData } from './file-storage.ts'
 export { IoVector } from './io-vector.ts'
 export { ioctl } from './ioctl.ts'
 export { addressOf, type Mapping, mapShared } from './mapping.ts'

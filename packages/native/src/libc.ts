@@ -44,6 +44,7 @@ export const libc: {
   readonly fcntl: (fd: number, command: number, argument: number) => number
   readonly ftruncate: (fd: number, length: number) => number
   readonly fallocate: (fd: number, mode: number, offset: number, length: number) => number
+  readonly fdatasync: (fd: number) => number
   readonly memfd_create: (name: string, flags: number) => number
   readonly mmap: (at: Address, length: number, protection: number, flags: number, fd: number, offset: number) => number
   readonly munmap: (at: Address, length: number) => number
@@ -77,6 +78,7 @@ export const libc: {
   fcntl: bind('fcntl', 'int', ['int', 'int', 'long']),
   ftruncate: bind('ftruncate', 'int', ['int', 'int64_t']),
   fallocate: bind('fallocate', 'int', ['int', 'int', 'int64_t', 'int64_t']),
+  fdatasync: bind('fdatasync', 'int', ['int']),
   memfd_create: bind('memfd_create', 'int', ['str', 'uint32_t']),
   mmap: bind('mmap', 'int64_t', ['uint64_t', 'size_t', 'int', 'int', 'int', 'int64_t']),
   munmap: bind('munmap', 'int', ['uint64_t', 'size_t']),

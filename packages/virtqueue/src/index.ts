@@ -22,6 +22,7 @@ export {
   type RequestOptions,
   RequestQueue,
   type RequestQueueOptions,
+  type SubmittedRequest,
 } from './request-queue.ts'
 export { SplitVirtqueue } from './split-virtqueue.ts'
 export type { SplitVirtqueueOptions } from './split-virtqueue-options.ts'

@@ -33,11 +33,25 @@ export interface RequestQueueOptions {
   readonly onPending?: () => void
 }
 
+/**
+ * A request whose end is told by calls instead of a promise, for drivers that make many and use their objects again. It is the queue's from
+ * `submit` until `onReleased`; none of its functions may throw.
+ */
+export interface SubmittedRequest {
+  readonly chain: ChainBuilder
+  /** The device has used the buffers. @param written bytes, never more than the writable buffers hold */
+  readonly resolve: (written: number) => void
+  /** The queue broke, or was reset. May be called again with another reason, which then changes nothing. */
+  readonly reject: (reason: unknown) => void
+  /** As in RequestOptions: called exactly once, never within `submit`. */
+  readonly onReleased: () => void
+}
+
 interface Request {
   readonly resolve: (written: number) => void
   readonly reject: (reason: unknown) => void
-  readonly signal: AbortSignal | undefined
-  readonly onAbort: () => void
+  readonly signal?: AbortSignal | undefined
+  readonly onAbort?: () => void
   readonly onReleased: (() => void) | undefined
   readonly chain: ChainBuilder
 }
@@ -101,16 +115,26 @@ export class RequestQueue {
           onReleased,
           chain: built,
         }
-        const wasIdle = this.pending === 0
-        this.#enqueue(request)
-        signal?.addEventListener('abort', request.onAbort)
-        if (wasIdle && this.#onPending) callListener(this.#onPending)
+        this.#begin(request)
+        signal?.addEventListener('abort', request.onAbort as () => void)
       } catch (error) {
         // Not before the caller has the promise; before its reactions all the same.
         if (onReleased) queueMicrotask(onReleased)
         reject(error)
       }
     })
+  }
+
+  /**
+   * Like `request`, without a promise of its own.
+   * @throws what `request` rejects with; the request is the caller's then, and none of its functions is called
+   */
+  submit(request: SubmittedRequest): void {
+    const { count } = request.chain
+    const { maxChain } = this.#queue
+    if (count === 0 || count > maxChain) throw tooMany(count, maxChain)
+    if (this.#queue.broken !== undefined) throw this.#queue.broken
+    this.#begin(request)
   }
 
   /**
@@ -164,6 +188,12 @@ export class RequestQueue {
       // Found inside `popUsed`: what it still returned is settled first.
       if (!this.#servicing && queue === this.#queue) this.#rejectAll(reason)
     })
+  }
+
+  #begin(request: Request): void {
+    const wasIdle = this.pending === 0
+    this.#enqueue(request)
+    if (wasIdle && this.#onPending) callListener(this.#onPending)
   }
 
   #enqueue(request: Request): void {
@@ -247,17 +277,20 @@ function rejectRequest(request: Request, reason: unknown): void {
 }
 
 function unlisten(request: Request): void {
-  request.signal?.removeEventListener('abort', request.onAbort)
+  if (request.signal && request.onAbort) request.signal.removeEventListener('abort', request.onAbort)
 }
 
 function release(request: Request): void {
   if (request.onReleased) callListener(request.onReleased)
 }
 
+function tooMany(count: number, maxChain: number): RangeError {
+  return new RangeError(`a request of ${count} buffers: 1 to ${maxChain} fit the ring`)
+}
+
 function buildChain({ readable = [], writable = [] }: RequestChain, maxChain: number): ChainBuilder {
   const count = readable.length + writable.length
-  if (count === 0 || count > maxChain)
-    throw new RangeError(`a request of ${count} buffers: 1 to ${maxChain} fit the ring`)
+  if (count === 0 || count > maxChain) throw tooMany(count, maxChain)
   const chain = new ChainBuilder(count)
   for (const buffer of readable) chain.addReadable(addressIn(buffer), buffer.length)
   for (const buffer of writable) chain.addWritable(addressIn(buffer), buffer.length)

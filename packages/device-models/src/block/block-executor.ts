@@ -1,6 +1,7 @@
+import { SystemError } from '@virtio-ts/native'
 import { BlockConfig, BlockFeature, BlockRequest, BlockSegment, hasFeature } from '@virtio-ts/spec'
 import type { BlockModelOptions } from './block-options.ts'
-import type { BlockStore } from './block-store.ts'
+import type { BlockStorage } from './block-storage.ts'
 import type { SeenRequest } from './seen-request.ts'
 import type { ZoneAction, ZoneTable } from './zone-table.ts'
 
@@ -14,6 +15,14 @@ const zoneActions: ReadonlyMap<number, ZoneAction> = new Map([
   [BlockRequest.T_ZONE_RESET, 'reset'],
 ])
 
+/** Requests after which the disk is another one. */
+const changing: ReadonlySet<number> = new Set([
+  BlockRequest.T_OUT,
+  BlockRequest.T_WRITE_ZEROES,
+  BlockRequest.T_SECURE_ERASE,
+  BlockRequest.T_ZONE_APPEND,
+])
+
 /** What a request came to: its status byte, and what goes in front of it. */
 export interface Outcome {
   readonly status: number
@@ -22,12 +31,14 @@ export interface Outcome {
 
 export interface BlockExecutorParts {
   readonly options: BlockModelOptions
-  readonly store: BlockStore
+  readonly store: BlockStorage
   readonly zones: ZoneTable | undefined
   /** In sectors, as it is now. */
   capacity(): number
   /** Features the driver accepted. */
   features(): bigint
+  /** The cache mode, as the configuration space has it. */
+  writeback(): boolean
 }
 
 /** Carries requests out. @see VIRTIO 1.3 § 5.2.6.2 "Device Requirements: Device Operation" */
@@ -50,6 +61,23 @@ export class BlockExecutor {
   }
 
   execute(request: SeenRequest): Outcome {
+    try {
+      const outcome = this.#carryOut(request)
+      if (changing.has(request.type) && outcome.status === S_OK && !this.#mayKeepBack) this.#parts.store.flush()
+      return outcome
+    } catch (error) {
+      // The storage's own failure; what of the request was done nobody knows.
+      if (error instanceof SystemError) return { status: S_IOERR }
+      throw error
+    }
+  }
+
+  /** VIRTIO 1.3 § 5.2.6.2 "Device Requirements: Device Operation": who cannot flush, or has switched the cache off, is told of nothing that is not safe. */
+  get #mayKeepBack(): boolean {
+    return this.#has('FLUSH') && this.#parts.writeback()
+  }
+
+  #carryOut(request: SeenRequest): Outcome {
     const { type } = request
     if (type === BlockRequest.T_IN) return this.#read(request)
     if (type === BlockRequest.T_OUT) return { status: this.#write(request) }
@@ -86,6 +114,7 @@ export class BlockExecutor {
 
   #flush(): number {
     if (!this.#has('FLUSH')) return S_UNSUPP
+    this.#parts.store.flush()
     this.#flushes++
     return S_OK
   }

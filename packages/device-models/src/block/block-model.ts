@@ -13,6 +13,7 @@ import { Rules } from '../rules.ts'
 import { blockConfigBytes, blockConfigFields } from './block-config.ts'
 import { BlockExecutor } from './block-executor.ts'
 import { type BlockModelOptions, offeredBlockFeatures } from './block-options.ts'
+import type { BlockStorage } from './block-storage.ts'
 import { BlockStore } from './block-store.ts'
 import { RequestJudge } from './request-judge.ts'
 import { seeRequest } from './seen-request.ts'
@@ -40,7 +41,7 @@ export class BlockModel implements DeviceModel {
   readonly configFields: readonly ConfigField[] = blockConfigFields
   readonly classCode: number = 0x010000
   /** What is on the disk. */
-  readonly store: BlockStore = new BlockStore()
+  readonly store: BlockStorage
   readonly #options: BlockModelOptions
   readonly #view: DataView
   readonly #zones: ZoneTable | undefined
@@ -54,6 +55,7 @@ export class BlockModel implements DeviceModel {
   constructor(options: BlockModelOptions = {}) {
     const capacity = options.capacity ?? DEFAULT_CAPACITY
     this.#options = options
+    this.store = options.storage ?? new BlockStore()
     this.features = offeredBlockFeatures(options)
     this.queueSizes = Array.from({ length: options.queues ?? 1 }, () => options.queueSize ?? 128)
     this.config = blockConfigBytes(options, capacity)
@@ -65,6 +67,7 @@ export class BlockModel implements DeviceModel {
       zones: this.#zones,
       capacity: () => this.capacity,
       features: () => this.#host?.features ?? 0n,
+      writeback: () => this.writeback,
     })
   }
 

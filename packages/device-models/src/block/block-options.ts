@@ -1,4 +1,5 @@
 import { BlockFeature, type BlockFeatureName, featureSet } from '@virtio-ts/spec'
+import type { BlockStorage } from './block-storage.ts'
 
 /** Limits of a request that names ranges; in 512-byte sectors, as they stand in the configuration space. */
 export interface RangeLimits {
@@ -26,6 +27,8 @@ export interface ZonedOptions {
 }
 
 export interface BlockModelOptions {
+  /** Where the sectors are kept, e.g. in a `FileStore`. @defaultValue in memory */
+  readonly storage?: BlockStorage
   /** In 512-byte sectors. @defaultValue 8192 */
   readonly capacity?: number
   readonly readOnly?: boolean

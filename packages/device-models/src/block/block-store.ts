@@ -1,8 +1,10 @@
+import type { BlockStorage } from './block-storage.ts'
+
 const SECTOR = 512
 const CHUNK = 65536
 
-/** What a block device keeps: sectors of 512 bytes, and memory only for those that were written. */
-export class BlockStore {
+/** Sectors in memory, which is taken only for those that were written. */
+export class BlockStore implements BlockStorage {
   readonly #chunks = new Map<number, Uint8Array>()
 
   /** Bytes of memory taken. */
@@ -34,6 +36,9 @@ export class BlockStore {
       else this.#chunks.get(chunk)?.fill(0, at, at + count)
     })
   }
+
+  /** Nothing outlives the process, whatever is done. */
+  flush(): void {}
 
   #each(sector: number, length: number, visit: (chunk: number, at: number, done: number, count: number) => void): void {
     for (let done = 0; done < length; ) {

@@ -71,7 +71,15 @@ export const requestHandlers: ReadonlyMap<number, RequestHandler> = new Map<numb
     },
   ],
   [Request.SET_VRING_KICK, setNotifyFd],
-  [Request.SET_VRING_CALL, (device, request) => setFd(device, request, (queue, fd) => queue.setUsedFd(fd))],
+  [
+    Request.SET_VRING_CALL,
+    (device, request) =>
+      setFd(device, request, (queue, fd) => {
+        queue.setUsedFd(fd)
+        // The one before may have ended between using a buffer and saying so.
+        if (device.inFlightKnown) queue.signalUsed()
+      }),
+  ],
   [Request.SET_VRING_ERR, (device, request) => setFd(device, request, (queue, fd) => queue.setErrorFd(fd))],
   [Request.SET_VRING_ENABLE, setEnable],
   [Request.VRING_KICK, (device, { view }) => device.notifyInBand(queueOf(device, view.getUint32(0, true)))],
@@ -187,7 +195,10 @@ function setFd(
 function setNotifyFd(device: VhostUserDevice, request: CheckedRequest): void {
   const { queue } = ringOfFd(device, request)
   device.judgeReady(queue)
-  setFd(device, request, (target, fd) => target.setNotifyFd(fd))
+  setFd(device, request, (target, fd) => {
+    target.setNotifyFd(fd)
+    device.goOn(target)
+  })
 }
 
 function setEnable(device: VhostUserDevice, { view }: CheckedRequest): void {

@@ -338,7 +338,7 @@ describe('VhostUserBackEnd', () => {
     expect([...area.subarray(0, 16)]).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 8, 0, 0, 0, 0, 0])
     expect(await mine.acknowledged(32, new Uint8Array(payload.buffer), fds)).toBe(0n)
     close(fds[0]!)
-    const queue = mine.split(0, 8)
+    const queue = mine.split(0, 8, { enable: false })
     const buffer = mine.dma.allocate(4)
     queue.descriptor(0, buffer.deviceAddress, 4, 2)
     // Three were used by the back-end before; two more were taken, and lost with it.
@@ -346,10 +346,44 @@ describe('VhostUserBackEnd', () => {
     queue.used.setUint16(2, 3, true)
     queue.usedIndex = 3
     mine.send(10, words32(0, 5))
+    await mine.acknowledged(18, words32(0, 1))
     mine.notify(0)
     await until(() => queue.used.getUint16(2, true) === 5, 'both')
     expect(backEnd.violations).toEqual([])
   })
+
+  it.each([
+    ['with the rings', 0n],
+    ['with DRIVER_OK', PROTOCOL.STATUS],
+  ])(
+    'does what a back-end before it left undone, and says that it is done: without a notification, %s',
+    async (_when, status) => {
+      const { mine, backEnd } = connect(sevens())
+      await mine.begin(VERSION_1, PROTOCOL.INFLIGHT_SHMFD | PROTOCOL.REPLY_ACK | status)
+      const asked = joined(words64(0, 0), Uint8Array.of(1, 0, 8, 0, 0, 0, 0, 0))
+      const { payload, fds } = await mine.ask(31, asked)
+      expect(await mine.acknowledged(32, new Uint8Array(payload.buffer), fds)).toBe(0n)
+      close(fds[0]!)
+      if (status !== 0n) {
+        for (const bits of [1, 3, 11]) await mine.acknowledged(39, words64(bits))
+        await mine.ask(40)
+      }
+      const queue = mine.split(0, 8, { enable: false })
+      const buffer = mine.dma.allocate(4)
+      queue.descriptor(0, buffer.deviceAddress, 4, 2)
+      // Of three one was used, by a back-end that had taken the notification for all, and told nobody.
+      for (let n = 0; n < 3; n++) queue.offer(0)
+      queue.used.setUint16(2, 1, true)
+      await until(() => mine.signals(mine.usedFds[0]) > 0, 'the driver is told to look')
+      await mine.acknowledged(18, words32(0, 1))
+      if (status !== 0n) {
+        expect(queue.used.getUint16(2, true)).toBe(1)
+        await mine.acknowledged(39, words64(15))
+      }
+      await until(() => queue.used.getUint16(2, true) === 3, 'the other two')
+      expect(backEnd.violations).toEqual([])
+    },
+  )
 
   it('notifies by messages where that was agreed on', async () => {
     const features = PROTOCOL.BACKEND_REQ | PROTOCOL.REPLY_ACK | PROTOCOL.INBAND_NOTIFICATIONS

@@ -153,6 +153,18 @@ export class VhostUserDevice {
     this.core.writeStatus(status, false)
     // Waiting for the reset to end is a matter of PCI registers: here the next message comes after it.
     if (status === 0) this.core.readStatus()
+    else for (const queue of this.queues) this.goOn(queue)
+  }
+
+  /**
+   * Begins a ring without a notification where there may have been one before: the front-end has brought the account of a back-end that may have
+   * ended with a notification in its hands, and nobody sends that a second time.
+   */
+  goOn(queue: BackEndQueue): void {
+    const { size, addresses, enabled, listening, started } = queue
+    const isReady = size !== undefined && addresses !== undefined && enabled && listening && !started
+    if (!isReady || !this.inFlightKnown || !this.#featuresSet) return
+    if ((this.core.driverOk || !this.accepted('STATUS')) && this.#mayHaveBuffers(queue)) this.notifyInBand(queue)
   }
 
   /** Everything the driver and the front-end set up is gone, but for the memory and the descriptors it tells with. */
@@ -209,6 +221,7 @@ export class VhostUserDevice {
     queue.enabled = enabled
     this.#coreQueue(queue.index).enabled = queue.started && enabled
     if (queue.started && enabled) this.#work(queue)
+    else this.goOn(queue)
   }
 
   /** Stops a ring. @returns how far it is, as SET_VRING_BASE takes it */
@@ -289,6 +302,17 @@ export class VhostUserDevice {
     if (descriptorArea === undefined || driverArea === undefined || deviceArea === undefined) return false
     Object.assign(this.#coreQueue(index), { descriptorArea, driverArea, deviceArea })
     return true
+  }
+
+  /** Whether buffers may be waiting in a ring that is not started. Of a packed one only that it was in use can be told from here. */
+  #mayHaveBuffers(queue: BackEndQueue): boolean {
+    if (!this.#place(queue)) return false
+    const { driverArea, deviceArea } = this.#coreQueue(queue.index)
+    const [driver, device] = [driverArea, deviceArea].map((at) => this.#memory.bytes(at, 4))
+    if (!driver || !device) return false
+    if (this.packed)
+      return decodeBase({ base: queue.base, packed: true, fromUsedIndex: true, deviceArea: device }) !== undefined
+    return driver[2] !== device[2] || driver[3] !== device[3]
   }
 
   #work(queue: BackEndQueue): void {
