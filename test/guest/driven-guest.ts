@@ -2,10 +2,10 @@ import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
 import { type Guest, bootGuest } from '../../scripts/guest/linux-guest.mjs'
 
-const DRIVE = '/virtio-ts/guest-tests/drive/drive.mjs'
+const DRIVE = '/virtio-ts/guest-tests/drive.mjs'
 const SYS = '/sys/bus/pci/devices'
 
-/** A job of `drive/drive.mjs`. */
+/** A job of `drive.fixture.mjs`. */
 export interface Job {
   readonly job: 'net' | 'rng' | 'open' | 'reset' | 'stay'
   readonly bus: 'vfio' | 'sysfs'
@@ -36,8 +36,7 @@ export class DrivenGuest {
   }
 
   static async boot(options: Parameters<typeof bootGuest>[0]): Promise<DrivenGuest> {
-    const folder = fileURLToPath(new URL('drive', import.meta.url))
-    const files = [{ from: folder, to: '/virtio-ts/guest-tests/drive' }]
+    const files = [{ from: fileURLToPath(new URL('./drive.fixture.mjs', import.meta.url)), to: DRIVE }]
     return new DrivenGuest(await bootGuest({ ...options, files }))
   }
 

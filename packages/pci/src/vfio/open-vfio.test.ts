@@ -112,7 +112,7 @@ describe('opening', () => {
   ]
   it.each(steps)('P9 leaves nothing behind when %s fails', (call) => {
     kernel.fail = { call, errno: Errno.EIO }
-    expect(() => openBound({ addressSpace: 'bus' })).toThrow()
+    expect(() => openBound({ addressSpace: 'bus' })).toThrow(/EIO|BAR|cannot|VFIO/)
     expect(kernel.log).toContainEqual(expect.stringMatching(`^${call}`))
   })
 
@@ -161,6 +161,13 @@ describe('what stands in the way', () => {
   it('no IOMMU', () => {
     machine.add(ADDRESS, { driver: 'vfio-pci' })
     expect(refused()).toMatchObject({ code: 'pci.no-iommu-group', message: expect.stringContaining('intel_iommu=on') })
+  })
+
+  it.each([undefined, 'virtio-pci'])('no IOMMU, where binding %s to vfio-pci would fail', (driver) => {
+    machine.add(ADDRESS, driver === undefined ? {} : { driver })
+    expect(refused()).toMatchObject({ code: 'pci.no-iommu-group' })
+    machine.allowNoIommu()
+    expect(refused()).toMatchObject({ code: 'pci.not-bound' })
   })
 
   it('a group that others are in: names them and their drivers', () => {
