@@ -98,6 +98,11 @@ const jobs = {
       await fn.close()
     }
   },
+  /** Leaves it open: an open function is no reason for a process to stay. */
+  async leave(job) {
+    const { bus } = await open(job)
+    return { bus }
+  },
   async reset(job) {
     const fn = await open(job)
     try {

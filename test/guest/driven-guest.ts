@@ -7,7 +7,7 @@ const SYS = '/sys/bus/pci/devices'
 
 /** A job of `drive.fixture.mjs`. */
 export interface Job {
-  readonly job: 'net' | 'rng' | 'open' | 'reset' | 'stay'
+  readonly job: 'net' | 'rng' | 'open' | 'leave' | 'reset' | 'stay'
   readonly bus: 'vfio' | 'sysfs'
   readonly address: string
   /** Options of openVfio or openSysfs. */
@@ -16,6 +16,8 @@ export interface Job {
   readonly attach?: object
   /** Options of the driver's open. */
   readonly driver?: object
+  /** Resets the function before its device is driven. */
+  readonly reset?: boolean
   readonly rounds?: number
 }
 
@@ -80,7 +82,9 @@ export class DrivenGuest {
    */
   async drive(jobs: readonly Job[], wrap?: readonly string[]): Promise<JobResult[]> {
     if (wrap !== undefined) {
-      const { code, stdout, stderr } = await this.guest.run([...wrap, 'node', DRIVE, JSON.stringify(jobs)])
+      const { code, stdout, stderr } = await this.guest.run([...wrap, 'node', DRIVE, JSON.stringify(jobs)], {
+        timeoutSeconds: 60,
+      })
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
       return JSON.parse(stdout).results
     }
@@ -100,7 +104,7 @@ export class DrivenGuest {
   /** Drives one function until it is gone, or the process is killed; resolves once it works. */
   async stay(job: Omit<Job, 'job'>): Promise<Awaited<ReturnType<Guest['spawn']>>> {
     const process = await this.guest.spawn(['node', DRIVE, JSON.stringify([{ ...job, job: 'stay' }])])
-    await process.waitForLine(/"staying":3/)
+    await process.waitForLine(/"staying":3/, 60)
     return process
   }
 }

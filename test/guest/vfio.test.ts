@@ -120,7 +120,7 @@ requirement(guestProblem)('VFIO in a guest with an IOMMU', () => {
     const [address = ''] = await machine.behind(resettable)
     const results = await machine.drive([
       { job: 'reset', bus: 'vfio', address },
-      { job: 'net', bus: 'vfio', address, open: {} },
+      { job: 'net', bus: 'vfio', address, reset: true },
       { job: 'reset', bus: 'vfio', address: msix },
     ])
     expect(results).toMatchObject([
@@ -142,6 +142,10 @@ requirement(guestProblem)('VFIO in a guest with an IOMMU', () => {
     for (const process of processes) process.kill('SIGKILL')
     await Promise.all(processes.map((process) => process.exited))
     expect(await machine.drive(jobs)).toMatchObject([{ replies: 20 }, { replies: 20 }])
+  })
+
+  it('does not keep a process alive that has nothing else to do', async () => {
+    expect(await machine.drive([{ job: 'leave', bus: 'vfio', address: msix }], [])).toMatchObject([{ bus: 'vfio' }])
   })
 
   it('goes back to the kernel, which uses it, and comes again', async () => {

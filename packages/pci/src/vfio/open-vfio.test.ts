@@ -43,7 +43,7 @@ const turn = (ms = 20): Promise<void> => new Promise((resolve) => setTimeout(res
 
 describe('opening', () => {
   it('takes container, group, IOMMU and device in the order that VFIO asks for', () => {
-    const fn = openBound()
+    const fn = openBound({ onWarning: () => expect.fail('an IOMMU protects it') })
     expect(fn).toMatchObject({ address: ADDRESS, bus: 'vfio', gone: false, msixVectors: 4 })
     expect(kernel.log.slice(0, 9)).toEqual([
       'open /dev/vfio/vfio',
@@ -225,7 +225,9 @@ describe('without an IOMMU', () => {
   it("opens the group's other file, and has no IOMMU", () => {
     machine.add(ADDRESS, { driver: 'vfio-pci', group: '0', noIommu: true })
     kernel.extensions = [8]
-    open()
+    const warnings: string[] = []
+    open({ onWarning: (message) => warnings.push(message) })
+    expect(warnings).toEqual([expect.stringContaining('without an IOMMU')])
     expect(kernel.log).toContain('open /dev/vfio/noiommu-0')
     expect(kernel.log).toContain('SET_IOMMU 8')
   })
