@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { guestProblem } from '../../scripts/guest/guest-needs.mjs'
 import { requirement } from '../requirements.ts'
 import { DrivenGuest, GATEWAY_MAC, netDevice } from './driven-guest.ts'
 
@@ -12,13 +11,12 @@ const [modern, legacy, uio, platform, bound] = [4, 5, 6, 7, 8].map((slot) => `00
 ]
 const PORT = '0000:00:0a.0'
 
-requirement(guestProblem)('sysfs in a guest without an IOMMU', () => {
+requirement('guest')('sysfs in a guest without an IOMMU', () => {
   let machine: DrivenGuest
 
   beforeAll(async () => {
     machine = await DrivenGuest.boot({
       hugepages: 16,
-      timeoutSeconds: 240,
       qemuArguments: [
         ...netDevice('modern', 'addr=0x4', 'disable-legacy=on'),
         ...netDevice('legacy', 'addr=0x5', 'disable-modern=on'),
@@ -32,7 +30,7 @@ requirement(guestProblem)('sysfs in a guest without an IOMMU', () => {
     await machine.shell('modprobe -a uio_pci_generic vfio_pci')
     await machine.unbind(modern, legacy, platform, ...(await machine.behind(PORT)))
     await machine.bind('uio_pci_generic', uio)
-  }, 90_000)
+  }, 180_000)
   afterAll(() => machine?.shutdown())
 
   it('§ 6.1 drives modern and legacy devices by physical addresses, polled', async () => {
