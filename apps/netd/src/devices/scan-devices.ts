@@ -11,7 +11,8 @@ export interface SystemRoots {
   readonly proc: string
 }
 
-const systemRoots: SystemRoots = { sys: '/sys', proc: '/proc' }
+/** The real ones. */
+export const systemRoots: SystemRoots = { sys: '/sys', proc: '/proc' }
 
 /** Virtio device types of the transitional IDs. @see VIRTIO 1.3 § 4.1.2.1 "Device Requirements: PCI Device Discovery" */
 const transitionalTypes: Readonly<Record<number, number>> = {
