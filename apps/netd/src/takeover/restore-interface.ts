@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { codeOf } from '../command-line/exit-code-of.ts'
 import { NetdError } from '../command-line/netd-error.ts'
-import { addressArguments, addressText } from './address-state.ts'
+import { type AddressState, addressArguments, addressText } from './address-state.ts'
 import { type InterfaceState, readInterface } from './interface-state.ts'
 import type { IpCommand } from './ip-command.ts'
 import { type RouteState, routeArguments, routeText } from './route-state.ts'
@@ -48,12 +48,18 @@ export async function restoreInterface(
   if (former.master !== null && now.master !== former.master)
     await set(`its place in ${former.master}`, current, 'master', former.master)
   if (former.up) await set(`bringing ${current} up`, current, 'up')
-  for (const address of former.addresses) {
+  for (const address of inOrderOfGiving(former.addresses)) {
     const args = addressArguments(address, current, former.name, elapsed)
     if (args !== undefined) await attempt(`the address ${addressText(address)}`, args)
   }
   if (former.up) await restoreRoutes(ip, current, former, elapsed, problems)
   return problems
+}
+
+/** The kernel lists IPv6 addresses from the newest to the oldest, and prefers them so as a source. */
+function inOrderOfGiving(addresses: readonly AddressState[]): readonly AddressState[] {
+  const inet = addresses.filter(({ family }) => family === 'inet')
+  return [...inet, ...addresses.filter(({ family }) => family === 'inet6').toReversed()]
 }
 
 async function restoreRoutes(
