@@ -1,5 +1,8 @@
+import { NotifySocket } from '@virtio-ts/native'
 import { type CommandIo, printJson, printMessage } from '../command-line/command-io.ts'
 import { ExitCode } from '../command-line/exit-code.ts'
+import { ServiceNotifier } from '../service/service-notifier.ts'
+import { startWatchdog, watchdogInterval } from '../service/watchdog.ts'
 import type { SessionRequest } from '../worker/data-plane-messages.ts'
 import { SessionWorker } from '../worker/session-worker.ts'
 import { serveSession, type ServiceOptions } from './serve-session.ts'
@@ -14,20 +17,27 @@ export async function runSession(
   services: ServiceOptions & { readonly json: boolean },
   io: CommandIo,
 ): Promise<number> {
+  const notify = NotifySocket.fromEnvironment()
+  const service = new ServiceNotifier(notify)
   const report = (event: SessionEvent): void => {
+    service.tell(event)
     if (services.json && event.event !== 'notice') void printJson(io, event)
     else printMessage(io, eventText(event))
   }
   const session = await SessionWorker.open(request, report, io.signal)
   let failure: Error | undefined
+  // Counters are asked of every thread that moves frames.
+  const stopWatchdog = startWatchdog(notify, watchdogInterval(), () => session.stats())
   try {
     const open = await serveSession(session, services, io)
     try {
       failure = await Promise.race([session.ended, aborted(io.signal)])
     } finally {
+      service.stopping()
       await open.close()
     }
   } finally {
+    stopWatchdog()
     await session.stop().catch((error: Error) => {
       failure ??= error
     })
