@@ -32,6 +32,6 @@ export function iommuGroup(address: string, sysfs: SysfsFiles = sysfsFiles()): I
 }
 
 /** The others of a group that keep VFIO from opening it: those the kernel itself drives. */
-export function iommuGroupBlockers(group: IommuGroup): readonly IommuGroupMember[] {
+export function iommuGroupBlockers(group: Pick<IommuGroup, 'others'>): readonly IommuGroupMember[] {
   return group.others.filter(({ driver }) => driver !== undefined && !harmless.has(driver))
 }
