@@ -21,6 +21,7 @@ const byPrefix: Readonly<Record<string, ExitCode>> = {
   'binding.timeout': ExitCode.TEMPORARY,
   'takeover.default-route': ExitCode.NEEDS_FORCE,
   'takeover.stacked': ExitCode.NEEDS_FORCE,
+  'takeover.namespace': ExitCode.NEEDS_FORCE,
   'takeover.permission': ExitCode.PERMISSION,
   'takeover.in-use': ExitCode.TEMPORARY,
   'takeover.group': ExitCode.UNAVAILABLE,

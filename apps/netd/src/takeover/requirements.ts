@@ -38,7 +38,7 @@ export function requirePermission(address: string, host: TakeoverHost): void {
   })
 }
 
-/** What would not come back, or cut this machine off. @throws NetdError `takeover.default-route`, `takeover.stacked` */
+/** What would not come back, or cut this machine off. @throws NetdError `takeover.default-route`, `takeover.namespace`, `takeover.stacked` */
 export function requireExpendable({ address, interfaces }: VirtioFunction, host: TakeoverHost): void {
   const routed = interfaces.find(({ defaultRoute }) => defaultRoute)
   if (routed !== undefined) {
@@ -50,6 +50,12 @@ export function requireExpendable({ address, interfaces }: VirtioFunction, host:
         fix: `--force, if that is what you want; netd release ${address} brings it back`,
       },
     )
+  }
+  if (interfaces.length === 0 && hasNetworkDriver(address, host)) {
+    throw new NetdError('takeover.namespace', `the interface of ${address} is in another network namespace`, {
+      why: 'its name, addresses and routes cannot be seen from here, and so would not come back',
+      fix: `ip netns exec NAME netd bind ${address}; or --force`,
+    })
   }
   for (const { name } of interfaces) {
     const stacked = stackedOn(name, host)
@@ -63,6 +69,14 @@ export function requireExpendable({ address, interfaces }: VirtioFunction, host:
       },
     )
   }
+}
+
+/** Whether the kernel's network driver has the function: then it has an interface, which is here or elsewhere. */
+function hasNetworkDriver(address: string, { sysfs }: TakeoverHost): boolean {
+  const directory = `bus/pci/devices/${address}`
+  return sysfs
+    .list(directory)
+    .some((name) => /^virtio\d+$/.test(name) && sysfs.linkName(`${directory}/${name}/driver`) === 'virtio_net')
 }
 
 /** Interfaces that stand on this one, but for the bridge or bond it belongs to, which is an upper one too. */

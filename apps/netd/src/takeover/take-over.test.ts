@@ -274,6 +274,13 @@ describe('takeOver', () => {
     await (await takeOver(address, { force: true }, host)).giveBack()
   })
 
+  it('refuses one whose interface is out of sight, in another network namespace', async () => {
+    kernel.remove(`bus/pci/devices/${address}/virtio0/net/eth0`)
+    kernel.link(`bus/pci/devices/${address}/virtio0/driver`, '../../../virtio/drivers/virtio_net')
+    await expect(takeOver(address, {}, host)).rejects.toMatchObject({ code: 'takeover.namespace' })
+    await (await takeOver(address, { force: true }, host)).giveBack()
+  })
+
   it('refuses other devices than virtio network ones, and addresses that are none', async () => {
     addFunction('0000:00:05.0', 5, '0x1042')
     kernel.add('0000:00:06.0')
