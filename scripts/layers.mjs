@@ -16,6 +16,21 @@ export const layers = {
   'transport-pci': { layer: 3, mayImport: ['core', 'spec', 'memory', 'pci'] },
   'transport-vhost-user': { layer: 3, mayImport: ['core', 'spec', 'memory', 'native'] },
   'driver-*': drivers,
+  // What the apps have in common; only apps use it.
+  'command-line': { layer: 5, mayImport: [] },
+  'device-locator': {
+    layer: 5,
+    mayImport: [
+      'command-line',
+      'core',
+      'device-models',
+      'pci',
+      'qemu',
+      'spec',
+      'transport-pci',
+      'transport-vhost-user',
+    ],
+  },
   netd: { layer: 5, mayImport: belowApps, outside: ['picocolors'] },
   conformance: { layer: 9, mayImport: belowApps, outside: ['vitest'] },
 }

@@ -3,12 +3,12 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { openBench, parseLocator, type QemuLocator } from '@virtio-ts/device-locator'
 import { enterNewNetworkNamespace } from '@virtio-ts/native'
 import type { QemuBench } from '@virtio-ts/qemu'
 import { afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
-import { parseLocator, type QemuLocator } from '../../apps/netd/src/locator.ts'
+import { netBench, nicId } from '../../apps/netd/src/session/net-device.ts'
 import { NetSession } from '../../apps/netd/src/session/net-session.ts'
-import { nicId, openBench } from '../../apps/netd/src/session/open-bench.ts'
 import type { SessionEvent } from '../../apps/netd/src/session/session-event.ts'
 import { requirement } from '../requirements.ts'
 
@@ -45,7 +45,7 @@ requirement(
     session = await NetSession.open(
       { locator: 'test', tap: 't0', withoutFeatures: [], poll: false },
       async () => {
-        const device = await openBench(parseLocator('qemu:virtio-net-pci;netdev=user') as QemuLocator)
+        const device = await openBench(netBench(parseLocator('qemu:virtio-net-pci;netdev=user') as QemuLocator))
         bench = device.bench
         return device
       },

@@ -36,7 +36,7 @@ requirement(
     session = await NetSession.open(
       { locator: 'test', tap: 't0', withoutFeatures: [], poll: false },
       async () => {
-        device = await openModel({ scheme: 'model', device: 'net', options: { profile: 'strict' } })
+        device = await openModel({ profile: 'strict' })
         return device
       },
       (event) => events.push(event),

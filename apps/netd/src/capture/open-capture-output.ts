@@ -1,10 +1,9 @@
+import { codeOf, CommandError } from '@virtio-ts/command-line'
 import { constants, createWriteStream, openSync } from 'node:fs'
 import { open, stat } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import type { Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { codeOf } from '../command-line/exit-code-of.ts'
-import { NetdError } from '../command-line/netd-error.ts'
 
 /** How often a FIFO is tried until somebody reads it, in milliseconds. */
 const retryInterval = 50
@@ -24,7 +23,7 @@ async function openFifo(path: string, signal: AbortSignal): Promise<Writable> {
 
 /**
  * Opens where a capture goes: a file, replaced if it is there, or a FIFO, once somebody reads it.
- * @throws NetdError `capture.output`; what the signal was aborted with, when it is aborted while waiting for a FIFO's reader
+ * @throws CommandError `capture.output`; what the signal was aborted with, when it is aborted while waiting for a FIFO's reader
  */
 export async function openCaptureOutput(path: string, signal: AbortSignal): Promise<Writable> {
   try {
@@ -36,7 +35,7 @@ export async function openCaptureOutput(path: string, signal: AbortSignal): Prom
     return createWriteStream(path, { fd: await open(path, 'w') })
   } catch (error) {
     if (signal.aborted) throw error
-    throw new NetdError('capture.output', `cannot write the capture to ${path}`, {
+    throw new CommandError('capture.output', `cannot write the capture to ${path}`, {
       cause: error,
       fix: 'choose another file, or -w - for stdout',
     })

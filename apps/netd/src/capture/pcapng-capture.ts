@@ -1,6 +1,6 @@
 import os from 'node:os'
 import type { Writable } from 'node:stream'
-import { netdVersion } from '../command-line/version.ts'
+import { netdVersion } from '../version.ts'
 import { headerComment } from './header-comment.ts'
 import { captureTime } from './capture-time.ts'
 import type { CaptureDirection, CaptureSink, PacketTap } from './packet-tap.ts'

@@ -1,4 +1,4 @@
-import { NetdError } from '../command-line/netd-error.ts'
+import { CommandError } from '@virtio-ts/command-line'
 import { PcapngBlock } from './pcapng.ts'
 
 /** Longest block a capture of ours has: a packet, its options, and room to spare. */
@@ -17,13 +17,13 @@ export class PcapngScanner {
     return this.dropped !== undefined && this.#rest.length === 0
   }
 
-  /** @throws NetdError `capture.malformed` */
+  /** @throws CommandError `capture.malformed` */
   push(chunk: Buffer): void {
     let bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk])
     while (bytes.length >= 12) {
       const length = bytes.readUInt32LE(4)
       if (length < 12 || length > maxBlock || length % 4 !== 0) {
-        throw new NetdError('capture.malformed', 'what arrived is not a capture', {
+        throw new CommandError('capture.malformed', 'what arrived is not a capture', {
           why: `a block claims ${length} bytes`,
           fix: 'are both netds of the same version?',
         })

@@ -1,10 +1,11 @@
+import { parseArguments } from '@virtio-ts/command-line'
 import { expect, it } from 'vitest'
 import { bridgeArguments } from './bridge-arguments.ts'
 import { commands } from './commands.ts'
-import { parseArguments } from './parse-arguments.ts'
 
 const spec = commands.find(({ name }) => name === 'bridge') as (typeof commands)[number]
-const parse = (...args: string[]): ReturnType<typeof bridgeArguments> => bridgeArguments(parseArguments(spec, args))
+const parse = (...args: string[]): ReturnType<typeof bridgeArguments> =>
+  bridgeArguments(parseArguments('netd', spec, args))
 
 it('takes two devices, and what they have in common', () => {
   expect(parse('model:net', 'vhost-user:/a', '--name', 'up', '--queues', '2', '--features', '-CSUM', '--poll')).toEqual(

@@ -1,12 +1,11 @@
-import { formatLocator, parseLocator, type SupportedLocator, supportedLocator } from '../locator.ts'
+import { CommandError, invalidValue, type ParsedArguments } from '@virtio-ts/command-line'
+import { formatLocator, type Locator } from '@virtio-ts/device-locator'
 import { type MetricsEndpoint, parseMetricsEndpoint } from '../metrics/metrics-endpoint.ts'
-import { NetdError } from './netd-error.ts'
-import { invalidValue, parseFeatures, parseQueues } from './option-values.ts'
-import type { ParsedArguments } from './parse-arguments.ts'
+import { parseFeatures, parseNetLocator, parseQueues } from './option-values.ts'
 
 /** `netd bridge`, checked: everything in here is well formed. */
 export interface BridgeArguments {
-  readonly locators: readonly [SupportedLocator, SupportedLocator]
+  readonly locators: readonly [Locator, Locator]
   /** What the session is called; undefined: the first free of bridge0, bridge1, ... */
   readonly name: string | undefined
   /** Pairs of queues wanted of each device. */
@@ -29,18 +28,16 @@ function parseName(text: string): string {
   )
 }
 
-/** @throws NetdError `usage.*`, `locator.*` */
+/** @throws CommandError `usage.*`, `locator.*` */
 export function bridgeArguments({ flags, values, positionals }: ParsedArguments): BridgeArguments {
   const given = <T>(option: string, parse: (text: string) => T): T | undefined => {
     const text = values.get(option)
     return text === undefined ? undefined : parse(text)
   }
-  const [a, b] = [0, 1].map((index) => supportedLocator(parseLocator(positionals[index] ?? ''))) as [
-    SupportedLocator,
-    SupportedLocator,
-  ]
+  const a = parseNetLocator(positionals[0] ?? '')
+  const b = parseNetLocator(positionals[1] ?? '')
   if (a.scheme === 'vhost-user' && b.scheme === 'vhost-user' && a.path === b.path) {
-    throw new NetdError('usage.invalid-value', `both devices are ${formatLocator(a)}`, {
+    throw new CommandError('usage.invalid-value', `both devices are ${formatLocator(a)}`, {
       why: 'a device cannot be bridged with itself',
       fix: 'netd bridge vhost-user:/run/vm-a.sock vhost-user:/run/vm-b.sock',
     })

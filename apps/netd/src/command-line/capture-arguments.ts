@@ -1,5 +1,4 @@
-import { NetdError } from './netd-error.ts'
-import type { ParsedArguments } from './parse-arguments.ts'
+import { CommandError, type ParsedArguments } from '@virtio-ts/command-line'
 
 /** `netd capture`, checked. */
 export interface CaptureArguments {
@@ -15,17 +14,17 @@ function parseCount(option: string, text: string | undefined, max: number): numb
   if (text === undefined) return undefined
   const number = /^[0-9]{1,10}$/.test(text) ? Number(text) : Number.NaN
   if (number >= 1 && number <= max) return number
-  throw new NetdError('usage.invalid-value', `--${option} ${JSON.stringify(text.slice(0, 60))} cannot be used`, {
+  throw new CommandError('usage.invalid-value', `--${option} ${JSON.stringify(text.slice(0, 60))} cannot be used`, {
     why: `it is a whole number from 1 to ${max}`,
     fix: 'netd capture --help',
   })
 }
 
-/** @throws NetdError `usage.*` */
+/** @throws CommandError `usage.*` */
 export function captureArguments({ flags, values, positionals }: ParsedArguments): CaptureArguments {
   const file = values.get('write')
   if (file === undefined) {
-    throw new NetdError('usage.missing-value', 'netd capture needs -w FILE, or -w - for stdout', {
+    throw new CommandError('usage.missing-value', 'netd capture needs -w FILE, or -w - for stdout', {
       fix: `netd capture ${positionals[0]} -w - | tcpdump -nr -`,
     })
   }

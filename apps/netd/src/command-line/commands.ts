@@ -1,4 +1,4 @@
-import type { CommandSpec, OptionSpec } from './command-spec.ts'
+import { type CommandSpec, type OptionSpec } from '@virtio-ts/command-line'
 
 const nameArgument = { name: 'NAME', required: false } as const
 

@@ -1,21 +1,21 @@
+import { type CommandError, errorReport, parseArguments } from '@virtio-ts/command-line'
 import { describe, expect, it } from 'vitest'
 import { commands } from './commands.ts'
-import type { NetdError } from './netd-error.ts'
-import { parseArguments } from './parse-arguments.ts'
+import { netd } from './netd.ts'
 import { type RunArguments, runArguments } from './run-arguments.ts'
 
 const runCommand = commands.find(({ name }) => name === 'run')
 
 function parse(...args: string[]): RunArguments {
   if (!runCommand) throw new Error('no command run')
-  return runArguments(parseArguments(runCommand, args))
+  return runArguments(parseArguments('netd', runCommand, args))
 }
 
-function failure(...args: string[]): NetdError {
+function failure(...args: string[]): CommandError {
   try {
     parse(...args)
   } catch (error) {
-    return error as NetdError
+    return error as CommandError
   }
   throw new Error(`accepted: ${args.join(' ')}`)
 }
@@ -113,7 +113,7 @@ describe('runArguments', () => {
     expect(error.code).toBe('usage.invalid-value')
     expect(error.message).toContain(option)
     expect(error.why.join('\n')).toMatch(why)
-    expect(error.fix).toBeDefined()
+    expect(errorReport(netd, error)).toContain('\n  fix: ')
   })
 
   it.each(['vt0', 'vt%d', 'a', 'fifteen-chars-x', 'eth0.100', '_x'])('takes %s for the interface', (name) => {

@@ -1,11 +1,11 @@
-import { parseLocator, type SupportedLocator, supportedLocator } from '../locator.ts'
+import { invalidValue as invalid, type ParsedArguments, parseNumber } from '@virtio-ts/command-line'
+import type { Locator } from '@virtio-ts/device-locator'
 import { type MetricsEndpoint, parseMetricsEndpoint } from '../metrics/metrics-endpoint.ts'
-import { invalidValue as invalid, parseFeatures, parseNumber, parseQueues } from './option-values.ts'
-import type { ParsedArguments } from './parse-arguments.ts'
+import { parseFeatures, parseNetLocator, parseQueues } from './option-values.ts'
 
 /** `netd run`, checked: everything in here is well formed. */
 export interface RunArguments {
-  readonly locator: SupportedLocator
+  readonly locator: Locator
   /** Name of the TAP interface; with `%d` in it the kernel puts the first free number there. */
   readonly tap: string
   /** Six octets, lower case, colons; unicast. */
@@ -58,7 +58,7 @@ function parseMac(text: string): string {
   return mac
 }
 
-/** @throws NetdError `usage.*`, `locator.*` */
+/** @throws CommandError `usage.*`, `locator.*` */
 export function runArguments({ flags, values, positionals }: ParsedArguments): RunArguments {
   const given = <T>(option: string, parse: (text: string) => T): T | undefined => {
     const text = values.get(option)
@@ -74,7 +74,7 @@ export function runArguments({ flags, values, positionals }: ParsedArguments): R
     )
   }
   return {
-    locator: supportedLocator(parseLocator(positionals[0] ?? '')),
+    locator: parseNetLocator(positionals[0] ?? ''),
     tap: given('tap', parseTap) ?? defaultTap,
     mac: given('mac', parseMac),
     mtu: given('mtu', (text) => parseNumber('mtu', text, 68, 65535)),

@@ -1,15 +1,14 @@
+import { invalidValue, type ParsedArguments } from '@virtio-ts/command-line'
 import type { BindArguments } from '../commands/bind.ts'
 import type { ReleaseArguments } from '../commands/release.ts'
 import { isTargetDriver, targetDrivers } from '../takeover/journal-entry.ts'
-import { invalidValue } from './option-values.ts'
-import type { ParsedArguments } from './parse-arguments.ts'
 
 /** `vfio:0000:00:04.0,key=value` is the function at that address. */
 const functionLocator = /^(?:vfio|sysfs):([^,;]+)/
 /** Devices that are nobody's before netd has them, and nobody's afterwards. */
 const otherLocator = /^(?:model|qemu|vhost-user):/
 
-/** @throws NetdError `usage.*` */
+/** @throws CommandError `usage.*` */
 export function bindArguments({ flags, values, positionals }: ParsedArguments): BindArguments {
   const driver = values.get('driver') ?? 'vfio-pci'
   if (!isTargetDriver(driver))

@@ -1,7 +1,7 @@
+import { type CommandIo } from '@virtio-ts/command-line'
 import type { BridgeArguments } from '../command-line/bridge-arguments.ts'
-import type { CommandIo } from '../command-line/command-io.ts'
 import { sessionNames } from '../control/control-client.ts'
-import { formatLocator } from '../locator.ts'
+import { formatLocator } from '@virtio-ts/device-locator'
 import { offloadFeatures } from '../session/offload-features.ts'
 import { runSession } from '../session/run-session.ts'
 

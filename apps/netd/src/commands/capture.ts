@@ -1,13 +1,18 @@
+import {
+  codeOf,
+  CommandError,
+  type CommandIo,
+  ExitCode,
+  printJson,
+  printMessage,
+  writeTo,
+} from '@virtio-ts/command-line'
 import { once } from 'node:events'
 import type { Readable, Writable } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import { openCaptureOutput } from '../capture/open-capture-output.ts'
 import { PcapngScanner } from '../capture/pcapng-scanner.ts'
 import type { CaptureArguments } from '../command-line/capture-arguments.ts'
-import { type CommandIo, printJson, printMessage, writeTo } from '../command-line/command-io.ts'
-import { ExitCode } from '../command-line/exit-code.ts'
-import { codeOf } from '../command-line/exit-code-of.ts'
-import { NetdError } from '../command-line/netd-error.ts'
 import { ControlClient } from '../control/control-client.ts'
 
 /** How long the running netd, and our reader, may take to end a capture after they were asked to, in milliseconds. */
@@ -17,7 +22,7 @@ const endLimit = 3000
 async function openOutput(args: CaptureArguments, io: CommandIo): Promise<Writable> {
   if (args.file !== '-') return openCaptureOutput(args.file, io.signal)
   if ((io.stdout as { isTTY?: boolean }).isTTY) {
-    throw new NetdError('usage.terminal', 'a capture is not for a terminal, and stdout is one', {
+    throw new CommandError('usage.terminal', 'a capture is not for a terminal, and stdout is one', {
       fix: `netd capture ${args.name} -w - | tcpdump -nr -`,
     })
   }
@@ -33,7 +38,7 @@ async function pump(bytes: Readable, output: Writable, scanner: PcapngScanner): 
       if (output.destroyed) return
     }
   } catch (error) {
-    if (error instanceof NetdError) throw error
+    if (error instanceof CommandError) throw error
   }
 }
 
@@ -92,14 +97,14 @@ async function report(
   const { packets, dropped } = scanner
   const readerLeft = codeOf(failure) === 'EPIPE' || io.signal.reason === 'EPIPE'
   if (failure && !readerLeft) {
-    if (failure instanceof NetdError || io.signal.aborted) throw failure
-    throw new NetdError('capture.output', `cannot write the capture to ${args.file}`, {
+    if (failure instanceof CommandError || io.signal.aborted) throw failure
+    throw new CommandError('capture.output', `cannot write the capture to ${args.file}`, {
       cause: failure,
       why: `${packets} packets had arrived`,
     })
   }
   if (!readerLeft && !scanner.complete) {
-    throw new NetdError('control.ended', `the capture of ${args.name} broke off after ${packets} packets`, {
+    throw new CommandError('control.ended', `the capture of ${args.name} broke off after ${packets} packets`, {
       why: 'netd went away without ending it',
       fix: `netd show ${args.name}`,
     })

@@ -1,7 +1,6 @@
+import { type CommandIo, ExitCode, printJson, printLine } from '@virtio-ts/command-line'
 import { NetDriver } from '@virtio-ts/driver-net'
 import { VirtioPciDriver } from '@virtio-ts/transport-pci'
-import { type CommandIo, printJson, printLine } from '../command-line/command-io.ts'
-import { ExitCode } from '../command-line/exit-code.ts'
 import { arpQuestion, pingQuestions, udpQuestions } from '../demo/questions.ts'
 import { renderDemo } from '../demo/render-demo.ts'
 import { askByInterrupt, askByPolling, type RoundTrips } from '../demo/round-trips.ts'
@@ -16,7 +15,7 @@ const questions = 100
 
 /** `netd demo`: the whole stack in this process, on a software device that judges every step of the driver. */
 export async function demo({ json }: { readonly json: boolean }, io: CommandIo): Promise<number> {
-  const device = await openModel({ scheme: 'model', device: 'net', options: { profile: 'strict' } })
+  const device = await openModel({ profile: 'strict' })
   try {
     const result = await converse(device)
     if (json) await printJson(io, result)

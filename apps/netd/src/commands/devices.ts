@@ -1,7 +1,5 @@
+import { type CommandIo, ExitCode, printable, printJson, printLine, printMessage } from '@virtio-ts/command-line'
 import pc from 'picocolors'
-import { type CommandIo, printJson, printLine, printMessage } from '../command-line/command-io.ts'
-import { ExitCode } from '../command-line/exit-code.ts'
-import { printable } from '../command-line/printable.ts'
 import { type DevicesSource, describeDevices } from '../devices/describe-devices.ts'
 import type { FunctionInterface, VirtioFunction } from '../devices/virtio-function.ts'
 import { thisHost } from '../takeover/takeover-host.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { memoryIo } from '../command-line/memory-io.fixture.ts'
+import { memoryIo } from '@virtio-ts/command-line/memory-io'
 import { fakeMachine } from '../doctor/fake-machine.fixture.ts'
 import { doctor } from './doctor.ts'
 

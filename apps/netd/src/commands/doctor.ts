@@ -1,7 +1,5 @@
+import { type CommandIo, ExitCode, printable, printJson, printLine } from '@virtio-ts/command-line'
 import pc from 'picocolors'
-import { type CommandIo, printJson, printLine } from '../command-line/command-io.ts'
-import { ExitCode } from '../command-line/exit-code.ts'
-import { printable } from '../command-line/printable.ts'
 import type { CheckResult } from '../doctor/check.ts'
 import { examine } from '../doctor/examine.ts'
 import type { Machine } from '../doctor/machine.ts'

@@ -1,3 +1,4 @@
+import { dispatch } from '@virtio-ts/command-line'
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -7,8 +8,8 @@ import { Writable } from 'node:stream'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { PcapngScanner } from '../capture/pcapng-scanner.ts'
 import type { CaptureArguments } from '../command-line/capture-arguments.ts'
-import { dispatch } from '../command-line/dispatch.ts'
-import { memoryIo } from '../command-line/memory-io.fixture.ts'
+import { memoryIo } from '@virtio-ts/command-line/memory-io'
+import { netd } from '../command-line/netd.ts'
 import { ControlServer } from '../control/control-server.ts'
 import { arpFrame, FakeSession } from '../control/fake-session.fixture.ts'
 import { capture } from './capture.ts'
@@ -235,7 +236,7 @@ describe('netd capture', () => {
     execFileSync('mkfifo', [file])
     process.env['NETD_RUNTIME_DIR'] = directory
     const { io, abort, stderr } = memoryIo()
-    const capturing = dispatch(['capture', 'vt0', '-w', file], io)
+    const capturing = dispatch(netd, ['capture', 'vt0', '-w', file], io)
     setTimeout(() => abort(), 50)
     expect(await capturing).toBe(0)
     expect(stderr()).toBe('')

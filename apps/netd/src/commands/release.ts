@@ -1,5 +1,4 @@
-import { type CommandIo, printJson, printMessage } from '../command-line/command-io.ts'
-import { ExitCode } from '../command-line/exit-code.ts'
+import { type CommandIo, ExitCode, printJson, printMessage } from '@virtio-ts/command-line'
 import { release as releaseFunction } from '../takeover/take-over.ts'
 import { type TakeoverHost, thisHost } from '../takeover/takeover-host.ts'
 

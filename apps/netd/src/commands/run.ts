@@ -1,6 +1,6 @@
-import type { CommandIo } from '../command-line/command-io.ts'
+import { type CommandIo } from '@virtio-ts/command-line'
 import type { RunArguments } from '../command-line/run-arguments.ts'
-import { formatLocator } from '../locator.ts'
+import { formatLocator } from '@virtio-ts/device-locator'
 import { offloadFeatures } from '../session/offload-features.ts'
 import { runSession } from '../session/run-session.ts'
 

@@ -1,5 +1,4 @@
-import { type CommandIo, printJson, printLine, printMessage } from '../command-line/command-io.ts'
-import { ExitCode } from '../command-line/exit-code.ts'
+import { type CommandIo, ExitCode, printJson, printLine, printMessage } from '@virtio-ts/command-line'
 import type { RunningDescription } from '../control/protocol.ts'
 import { connectSessions } from '../control/sessions.ts'
 import { renderHeading, renderSession } from '../render/session-tree.ts'

@@ -1,11 +1,8 @@
+import { type CommandIo, ExitCode, printable, printJson, printLine, renderTable } from '@virtio-ts/command-line'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type CommandIo, printJson, printLine } from '../command-line/command-io.ts'
-import { ExitCode } from '../command-line/exit-code.ts'
-import { printable } from '../command-line/printable.ts'
 import type { ControlClient } from '../control/control-client.ts'
 import { isLevel } from '../control/observable.ts'
 import { connectSessions, nobodyRunning } from '../control/sessions.ts'
-import { renderTable } from '../render/table.ts'
 
 export interface StatsArguments {
   readonly name: string | undefined

@@ -1,8 +1,7 @@
+import { codeOf, CommandError } from '@virtio-ts/command-line'
 import { chmodSync, linkSync, lstatSync, unlinkSync } from 'node:fs'
 import { connect, type Server } from 'node:net'
 import { dirname, join } from 'node:path'
-import { codeOf } from '../command-line/exit-code-of.ts'
-import { NetdError } from '../command-line/netd-error.ts'
 
 /** Whether somebody listens on a Unix socket. Its file alone does not tell: it stays behind when its process is killed. */
 export function isListening(path: string): Promise<boolean> {
@@ -18,8 +17,8 @@ export function isListening(path: string): Promise<boolean> {
   })
 }
 
-function inUse(path: string): NetdError {
-  return new NetdError('control.socket-in-use', `somebody answers on ${path} already`, {
+function inUse(path: string): CommandError {
+  return new CommandError('control.socket-in-use', `somebody answers on ${path} already`, {
     fix: 'another path, or end what listens there',
   })
 }
@@ -56,7 +55,7 @@ function tryLink(from: string, to: string): boolean {
 function identityOf(path: string): string | undefined {
   const found = lstatSync(path, { bigint: true, throwIfNoEntry: false })
   if (found && !found.isSocket()) {
-    throw new NetdError('control.socket-in-use', `there is something at ${path} that is not a socket`, {
+    throw new CommandError('control.socket-in-use', `there is something at ${path} that is not a socket`, {
       fix: 'another path; it was left alone',
     })
   }
@@ -67,7 +66,7 @@ function identityOf(path: string): string | undefined {
  * Makes `server` listen at `path`, mode 0600. The socket is made under another name and linked to its own, which fails where
  * that is taken: of two netds that start at once one wins.
  * @returns a function that removes the file, unless it is somebody else's by then
- * @throws NetdError `control.socket-in-use`
+ * @throws CommandError `control.socket-in-use`
  */
 export async function claimSocket(server: Server, path: string): Promise<() => void> {
   const temporary = join(dirname(path), `.${process.pid}.${Math.random().toString(36).slice(2, 8)}`)

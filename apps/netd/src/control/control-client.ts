@@ -1,8 +1,7 @@
+import { codeOf, CommandError } from '@virtio-ts/command-line'
 import { readdirSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import type { Readable } from 'node:stream'
-import { codeOf } from '../command-line/exit-code-of.ts'
-import { NetdError } from '../command-line/netd-error.ts'
 import { LineSplitter } from './line-splitter.ts'
 import { type ControlRequest, type ControlResponse, maxResponseLength, type RunningDescription } from './protocol.ts'
 import { runtimeDirectory, socketPath } from './runtime-directory.ts'
@@ -23,9 +22,9 @@ export function sessionNames(directory: string = runtimeDirectory()): string[] {
   }
 }
 
-function noSession(name: string, directory: string, cause: unknown): NetdError {
+function noSession(name: string, directory: string, cause: unknown): CommandError {
   const others = sessionNames(directory).filter((other) => other !== name)
-  return new NetdError('control.no-session', `no netd named ${name} is running`, {
+  return new CommandError('control.no-session', `no netd named ${name} is running`, {
     why:
       others.length > 0
         ? `there is: ${others.join(', ')}`
@@ -49,7 +48,7 @@ export class ControlClient implements Disposable {
     this.#socket = socket
     const fail = (cause?: Error) =>
       this.#fail(
-        new NetdError('control.ended', `netd ${name} went away`, {
+        new CommandError('control.ended', `netd ${name} went away`, {
           why: 'the connection to it ended',
           fix: `netd show ${name}`,
           cause,
@@ -62,7 +61,7 @@ export class ControlClient implements Disposable {
   }
 
   /**
-   * @throws NetdError `control.no-session` when no netd of this name answers, `control.name`
+   * @throws CommandError `control.no-session` when no netd of this name answers, `control.name`
    */
   static connect(name: string, directory: string = runtimeDirectory()): Promise<ControlClient> {
     const path = socketPath(directory, name)
@@ -121,7 +120,7 @@ export class ControlClient implements Disposable {
   #result<Result>(line: string): Result {
     const response = this.#parse(line)
     if (response.ok) return response.result as Result
-    throw new NetdError(response.error.code, `netd ${this.name} refused: ${response.error.message}`, {
+    throw new CommandError(response.error.code, `netd ${this.name} refused: ${response.error.message}`, {
       fix: 'are both netds of the same version?',
     })
   }
@@ -134,7 +133,7 @@ export class ControlClient implements Disposable {
     } catch {
       // Not JSON: the same as JSON that says nothing we know.
     }
-    throw new NetdError('control.malformed', `what answers as ${this.name} is not a netd`, {
+    throw new CommandError('control.malformed', `what answers as ${this.name} is not a netd`, {
       fix: 'are both netds of the same version?',
     })
   }
@@ -144,7 +143,7 @@ export class ControlClient implements Disposable {
       const timer = setTimeout(() => {
         this.#waiting = undefined
         reject(
-          new NetdError('control.unreachable', `netd ${this.name} does not answer`, {
+          new CommandError('control.unreachable', `netd ${this.name} does not answer`, {
             why: `it was given ${answerLimit / 1000} s`,
             fix: 'is it stopped (SIGSTOP), or busy? try again',
           }),

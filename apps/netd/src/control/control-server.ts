@@ -1,8 +1,7 @@
+import { codeOf, CommandError } from '@virtio-ts/command-line'
 import { createServer, type Server, type Socket } from 'node:net'
 import { PcapngCapture } from '../capture/pcapng-capture.ts'
-import { codeOf } from '../command-line/exit-code-of.ts'
-import { NetdError } from '../command-line/netd-error.ts'
-import { netdVersion } from '../command-line/version.ts'
+import { netdVersion } from '../version.ts'
 import { claimSocket } from './claim-socket.ts'
 import { LineSplitter } from './line-splitter.ts'
 import type { Observable } from './observable.ts'
@@ -45,7 +44,7 @@ export class ControlServer {
     this.#server.maxConnections = maxConnections
   }
 
-  /** @throws NetdError `control.name-taken`, `control.directory`, `control.path-too-long`, `control.name` */
+  /** @throws CommandError `control.name-taken`, `control.directory`, `control.path-too-long`, `control.name` */
   static async start({
     name,
     observable,
@@ -161,8 +160,8 @@ export class ControlServer {
   }
 }
 
-function nameTaken(name: string, path: string): NetdError {
-  return new NetdError('control.name-taken', `a netd named ${name} is running already`, {
+function nameTaken(name: string, path: string): CommandError {
+  return new CommandError('control.name-taken', `a netd named ${name} is running already`, {
     why: `it answers on ${path}`,
     fix: `another name: netd run ... --tap NAME; or look at it: netd show ${name}`,
   })

@@ -1,4 +1,5 @@
 import type { DeviceDescription } from '@virtio-ts/core'
+import type { DeviceIdentity } from '@virtio-ts/device-locator'
 import type { CaptureSink } from '../capture/packet-tap.ts'
 
 /** One TAP interface, as `netd show` prints it. */
@@ -7,25 +8,6 @@ export interface TapDescription {
   readonly up: boolean
   /** Names of what the kernel may leave to the device: `checksum tso4`. */
   readonly offloads: readonly string[]
-}
-
-/** What a device is on its bus: one of the two. */
-export interface DeviceIdentity {
-  readonly function?: {
-    /** What carries it: `qemu`, `model`. */
-    readonly bus: string
-    /** `0000:00:04.0` */
-    readonly address: string
-    /** PCI vendor and device ID. */
-    readonly vendor: number
-    readonly device: number
-  }
-  /** A vhost-user back-end. */
-  readonly socket?: {
-    readonly path: string
-    /** Which end listens; the other one connects. */
-    readonly listens: 'front-end' | 'back-end'
-  }
 }
 
 /** One device and its driver: the chain from bus to driver as plain data. */

@@ -1,8 +1,8 @@
-import { NetdError } from '../command-line/netd-error.ts'
+import { CommandError } from '@virtio-ts/command-line'
 import type { ControlRequest } from './protocol.ts'
 
-function bad(why: string): NetdError {
-  return new NetdError('control.bad-request', `bad request: ${why}`)
+function bad(why: string): CommandError {
+  return new CommandError('control.bad-request', `bad request: ${why}`)
 }
 
 function optionalCount(value: unknown, name: string, max: number): number | undefined {
@@ -11,7 +11,7 @@ function optionalCount(value: unknown, name: string, max: number): number | unde
   throw bad(`${name} is a whole number from 1 to ${max}`)
 }
 
-/** Reads one line of a client's. @throws NetdError `control.bad-request` */
+/** Reads one line of a client's. @throws CommandError `control.bad-request` */
 export function parseRequest(line: string): ControlRequest {
   let value: unknown
   try {

@@ -1,7 +1,6 @@
+import { codeOf, CommandError } from '@virtio-ts/command-line'
 import { lstatSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { codeOf } from '../command-line/exit-code-of.ts'
-import { NetdError } from '../command-line/netd-error.ts'
 
 /** What decides where sockets live; injectable for tests. */
 export interface RuntimeEnvironment {
@@ -29,17 +28,17 @@ export function isSessionName(name: string): boolean {
   return /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/.test(name)
 }
 
-/** @throws NetdError `control.name` for a name that cannot be a session's, `control.path-too-long` */
+/** @throws CommandError `control.name` for a name that cannot be a session's, `control.path-too-long` */
 export function socketPath(directory: string, name: string): string {
   if (!isSessionName(name)) {
-    throw new NetdError('control.name', `${JSON.stringify(name.slice(0, 80))} cannot be the name of a netd`, {
+    throw new CommandError('control.name', `${JSON.stringify(name.slice(0, 80))} cannot be the name of a netd`, {
       why: 'a name is made of letters, digits, "_", "-" and "."',
       fix: 'netd show lists those running',
     })
   }
   const path = join(directory, `${name}.sock`)
   if (Buffer.byteLength(path) > maxSocketPath) {
-    throw new NetdError('control.path-too-long', `cannot use a control socket at ${path}`, {
+    throw new CommandError('control.path-too-long', `cannot use a control socket at ${path}`, {
       why: `the path of a Unix socket has at most ${maxSocketPath} bytes`,
       fix: 'set NETD_RUNTIME_DIR to a shorter directory',
     })
@@ -49,11 +48,11 @@ export function socketPath(directory: string, name: string): string {
 
 /**
  * Makes the directory where it is missing, and makes sure that it is ours alone: in /tmp somebody else may have been first.
- * @throws NetdError `control.directory`
+ * @throws CommandError `control.directory`
  */
 export function prepareRuntimeDirectory(directory: string, uid: number = processRuntime().uid): void {
-  const failure = (why: string, cause?: unknown): NetdError =>
-    new NetdError('control.directory', `cannot keep control sockets in ${directory}`, {
+  const failure = (why: string, cause?: unknown): CommandError =>
+    new CommandError('control.directory', `cannot keep control sockets in ${directory}`, {
       why,
       cause,
       fix: 'set NETD_RUNTIME_DIR to a directory of your own',

@@ -1,12 +1,11 @@
-import { codeOf } from '../command-line/exit-code-of.ts'
-import { NetdError } from '../command-line/netd-error.ts'
+import { codeOf, CommandError } from '@virtio-ts/command-line'
 import { ControlClient, sessionNames } from './control-client.ts'
 import { runtimeDirectory } from './runtime-directory.ts'
 
 /**
  * Connects to the netd of this name, or to every one that answers: the sockets of those that were killed are passed over.
  * The caller closes them.
- * @throws NetdError `control.no-session` when a name is given and nobody has it
+ * @throws CommandError `control.no-session` when a name is given and nobody has it
  */
 export async function connectSessions(
   name: string | undefined,
@@ -28,8 +27,8 @@ export async function connectSessions(
 }
 
 /** The error for a command that needs at least one running netd. */
-export function nobodyRunning(directory: string = runtimeDirectory()): NetdError {
-  return new NetdError('control.no-session', 'no netd is running', {
+export function nobodyRunning(directory: string = runtimeDirectory()): CommandError {
+  return new CommandError('control.no-session', 'no netd is running', {
     why: `none of this user answers in ${directory}; those of root need sudo`,
     fix: 'netd run qemu:virtio-net-pci',
   })

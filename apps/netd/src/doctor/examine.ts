@@ -1,8 +1,8 @@
 import type { Check, CheckResult } from './check.ts'
 import { hugepagesCheck, iommuCheck, memlockCheck, vfioCheck, vfioGroupsCheck } from './device-checks.ts'
-import { bindingCheck, ipCheck, pagemapCheck, ptraceCheck, uioCheck } from './takeover-checks.ts'
 import { type Machine, thisMachine } from './machine.ts'
 import { nativeCheck, nodeCheck, platformCheck, qemuCheck } from './program-checks.ts'
+import { bindingCheck, ipCheck, pagemapCheck, ptraceCheck, uioCheck } from './takeover-checks.ts'
 import { namespaceCheck, permissionCheck, tunCheck } from './tap-checks.ts'
 
 /** What comes first is what everything after it needs. */

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { accessSync, closeSync, constants, existsSync, openSync, readdirSync, readFileSync } from 'node:fs'
-import { codeOf } from '../command-line/exit-code-of.ts'
+import { codeOf } from '@virtio-ts/command-line'
 
 /** What a program said, or that it could not be started. */
 export interface ProgramResult {

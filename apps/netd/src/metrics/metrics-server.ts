@@ -1,7 +1,7 @@
+import { CommandError } from '@virtio-ts/command-line'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { NetdError } from '../command-line/netd-error.ts'
-import { netdVersion } from '../command-line/version.ts'
+import { netdVersion } from '../version.ts'
 import { claimSocket } from '../control/claim-socket.ts'
 import type { Observable } from '../control/observable.ts'
 import { formatMetricsEndpoint, type MetricsEndpoint } from './metrics-endpoint.ts'
@@ -70,14 +70,14 @@ export class MetricsServer {
     this.#release = release
   }
 
-  /** @throws NetdError `metrics.listen` */
+  /** @throws CommandError `metrics.listen` */
   static async start({ endpoint, name, observable }: MetricsServerOptions): Promise<MetricsServer> {
     const server = answer(name, observable)
     let release: () => void
     try {
       release = await listen(server, endpoint)
     } catch (cause) {
-      throw new NetdError('metrics.listen', `cannot serve metrics on ${formatMetricsEndpoint(endpoint)}`, {
+      throw new CommandError('metrics.listen', `cannot serve metrics on ${formatMetricsEndpoint(endpoint)}`, {
         cause,
         fix: 'another address: --metrics HOST:PORT, or the path of a socket',
       })

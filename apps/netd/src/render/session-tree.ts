@@ -1,9 +1,8 @@
+import { printable, renderTree, type TreeNode } from '@virtio-ts/command-line'
 import pc from 'picocolors'
-import { printable } from '../command-line/printable.ts'
 import type { PortDescription, SessionDescription, TapDescription } from '../control/observable.ts'
 import type { RunningDescription } from '../control/protocol.ts'
 import { deviceLabel } from '../devices/device-label.ts'
-import { renderTree, type TreeNode } from './tree.ts'
 
 function pciId(id: number): string {
   return id.toString(16).padStart(4, '0')

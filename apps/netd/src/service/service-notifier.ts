@@ -1,5 +1,5 @@
+import { printable } from '@virtio-ts/command-line'
 import type { NotifySocket } from '@virtio-ts/native'
-import { printable } from '../command-line/printable.ts'
 import { eventText, type SessionEvent } from '../session/session-event.ts'
 
 /** A status is one line of `systemctl status`. */

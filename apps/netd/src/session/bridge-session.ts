@@ -3,7 +3,7 @@ import { BridgeSide } from './bridge-side.ts'
 import { DevicePort } from './device-port.ts'
 import { type FrameListener, FrameTap } from './frame-tap.ts'
 import type { HostedSession } from './hosted-session.ts'
-import type { OpenedDevice } from './opened-device.ts'
+import type { OpenedDevice } from '@virtio-ts/device-locator'
 import type { SessionEvent } from './session-event.ts'
 
 export interface BridgeOptions {

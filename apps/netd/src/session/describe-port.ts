@@ -1,5 +1,6 @@
 import type { NetDriver } from '@virtio-ts/driver-net'
-import type { DeviceIdentity, PortDescription } from '../control/observable.ts'
+import type { DeviceIdentity } from '@virtio-ts/device-locator'
+import type { PortDescription } from '../control/observable.ts'
 import { formatMac } from '../packets/ethernet-frame.ts'
 
 /** The live chain from bus to driver as plain data, for `netd show` and `netd demo`. */

@@ -1,10 +1,10 @@
+import { codeOf } from '@virtio-ts/command-line'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type FaultReport, NetDriver, type NetOptions, type NetSettings } from '@virtio-ts/driver-net'
 import type { VirtioError } from '@virtio-ts/spec'
-import { codeOf } from '../command-line/exit-code-of.ts'
 import { isLevel, type PortDescription } from '../control/observable.ts'
 import { describePort } from './describe-port.ts'
-import type { OpenedDevice } from './opened-device.ts'
+import type { OpenedDevice } from '@virtio-ts/device-locator'
 
 /** Longest time frames already in the ring get to leave when a session ends. */
 const drainMilliseconds = 2000

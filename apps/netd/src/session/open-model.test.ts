@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { parseLocator, supportedLocator } from '../locator.ts'
+import { parseLocator } from '@virtio-ts/device-locator'
 import { type OpenModel, openModel } from './open-model.ts'
 
 function open(text: string): Promise<OpenModel> {
-  const locator = supportedLocator(parseLocator(text))
+  const locator = parseLocator(text)
   if (locator.scheme !== 'model') throw new Error(`${text} is no model`)
-  return openModel(locator)
+  return openModel(locator.options)
 }
 
 describe('model:net', () => {

@@ -1,11 +1,10 @@
+import { type CommandIo, ExitCode, printJson, printMessage } from '@virtio-ts/command-line'
 import { NotifySocket } from '@virtio-ts/native'
-import { type CommandIo, printJson, printMessage } from '../command-line/command-io.ts'
-import { ExitCode } from '../command-line/exit-code.ts'
 import { ServiceNotifier } from '../service/service-notifier.ts'
 import { startWatchdog, watchdogInterval } from '../service/watchdog.ts'
 import type { SessionRequest } from '../worker/data-plane-messages.ts'
 import { SessionWorker } from '../worker/session-worker.ts'
-import { serveSession, type ServiceOptions } from './serve-session.ts'
+import { type ServiceOptions, serveSession } from './serve-session.ts'
 import { eventText, type SessionEvent } from './session-event.ts'
 
 /**

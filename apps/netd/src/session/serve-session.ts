@@ -1,6 +1,6 @@
+import { type CommandIo, printMessage } from '@virtio-ts/command-line'
 import { openCaptureOutput } from '../capture/open-capture-output.ts'
 import { PcapngCapture } from '../capture/pcapng-capture.ts'
-import { type CommandIo, printMessage } from '../command-line/command-io.ts'
 import { ControlServer } from '../control/control-server.ts'
 import type { MetricsEndpoint } from '../metrics/metrics-endpoint.ts'
 import { MetricsServer } from '../metrics/metrics-server.ts'
@@ -18,7 +18,7 @@ export interface ServiceOptions {
   readonly capture: string | undefined
 }
 
-/** @throws NetdError of whichever cannot be started; those before it are closed again */
+/** @throws CommandError of whichever cannot be started; those before it are closed again */
 export async function serveSession(
   session: SessionWorker,
   options: ServiceOptions,

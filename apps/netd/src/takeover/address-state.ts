@@ -1,5 +1,5 @@
-import { addressLabel, type Family, familyPattern, ipAddress, isAddress, tableName } from './network-patterns.ts'
 import { option } from './ip-command.ts'
+import { addressLabel, type Family, familyPattern, ipAddress, isAddress, tableName } from './network-patterns.ts'
 import { PlainFields, present } from './plain-fields.ts'
 
 /** ip(8)'s word for a lifetime without end. */

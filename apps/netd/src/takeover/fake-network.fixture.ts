@@ -1,4 +1,4 @@
-import { NetdError } from '../command-line/netd-error.ts'
+import { CommandError } from '@virtio-ts/command-line'
 import type { IpCommand } from './ip-command.ts'
 
 type IpObject = Record<string, unknown>
@@ -139,6 +139,6 @@ export class FakeNetwork {
   }
 }
 
-function refusal(why: string): NetdError {
-  return new NetdError('takeover.ip', 'ip failed', { why })
+function refusal(why: string): CommandError {
+  return new CommandError('takeover.ip', 'ip failed', { why })
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { CommandError } from '@virtio-ts/command-line'
 import { restoreDriver } from '@virtio-ts/pci/binding'
-import { NetdError } from '../command-line/netd-error.ts'
 import { listNames } from '../devices/read-text.ts'
 import type { JournalEntry } from './journal-entry.ts'
 import { requireUnused } from './requirements.ts'
@@ -12,7 +12,7 @@ const pause = 50
 /**
  * Gives a function back as the journal has it: driver, interfaces, addresses, routes; then the entry goes. Each step is left out where it
  * is done already, so that it works after a crash anywhere, and again after a failure. The caller has the lock.
- * @throws NetdError `takeover.incomplete` when something could not be restored: the entry stays; `takeover.in-use`; BindingError
+ * @throws CommandError `takeover.incomplete` when something could not be restored: the entry stays; `takeover.in-use`; BindingError
  */
 export async function restoreEntry(entry: JournalEntry, host: TakeoverHost): Promise<void> {
   const { address } = entry
@@ -26,7 +26,7 @@ export async function restoreEntry(entry: JournalEntry, host: TakeoverHost): Pro
   )
   const problems = await restoreInterfaces(entry, host)
   if (problems.length > 0) {
-    throw new NetdError(
+    throw new CommandError(
       'takeover.incomplete',
       `${address} is back with ${entry.driver ?? 'no driver'}, but not as it was`,
       {

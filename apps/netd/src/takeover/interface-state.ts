@@ -1,4 +1,4 @@
-import { NetdError } from '../command-line/netd-error.ts'
+import { CommandError } from '@virtio-ts/command-line'
 import { type AddressState, addressFromIp, addressState } from './address-state.ts'
 import type { IpCommand } from './ip-command.ts'
 import { interfaceName, macAddress } from './network-patterns.ts'
@@ -34,13 +34,13 @@ export function interfaceState(value: unknown, where: string): InterfaceState {
   return state
 }
 
-/** Reads what an interface has now. @throws NetdError `takeover.ip` */
+/** Reads what an interface has now. @throws CommandError `takeover.ip` */
 export async function readInterface(ip: IpCommand, name: string): Promise<InterfaceState> {
   try {
     return await readFields(ip, name)
   } catch (error) {
     if (!(error instanceof FieldError)) throw error
-    throw new NetdError('takeover.ip', `what ip says of ${name} cannot be recorded, and so not be restored`, {
+    throw new CommandError('takeover.ip', `what ip says of ${name} cannot be recorded, and so not be restored`, {
       why: error.message,
       fix: 'please report it, with what "ip -json -details address; ip -json -details route" print',
     })

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { NetdError } from '../command-line/netd-error.ts'
+import { CommandError } from '@virtio-ts/command-line'
 
 /*
  * Addresses and routes are read and made by ip(8) of iproute2, a process for each command, and not over rtnetlink: `ip -json` prints every
@@ -10,17 +10,17 @@ import { NetdError } from '../command-line/netd-error.ts'
 
 /** ip(8) as taking over needs it; tests bring their own. */
 export interface IpCommand {
-  /** What `ip -json ARGS` prints. @throws NetdError `takeover.ip` */
+  /** What `ip -json ARGS` prints. @throws CommandError `takeover.ip` */
   list(args: readonly string[]): Promise<readonly unknown[]>
-  /** @throws NetdError `takeover.ip` with what ip said as its `why` */
+  /** @throws CommandError `takeover.ip` with what ip said as its `why` */
   run(args: readonly string[]): Promise<void>
 }
 
 /** How long one command may take, in milliseconds. */
 const limit = 10_000
 
-function failure(args: readonly string[], why: string, cause?: unknown): NetdError {
-  return new NetdError('takeover.ip', `ip ${args.join(' ')} failed`, { why, cause })
+function failure(args: readonly string[], why: string, cause?: unknown): CommandError {
+  return new CommandError('takeover.ip', `ip ${args.join(' ')} failed`, { why, cause })
 }
 
 function execute(args: readonly string[]): Promise<string> {
@@ -35,7 +35,7 @@ function execute(args: readonly string[]): Promise<string> {
       if (!error) return resolve(stdout)
       if (error.code === 'ENOENT') {
         return reject(
-          new NetdError('takeover.ip', 'there is no ip command', {
+          new CommandError('takeover.ip', 'there is no ip command', {
             why: 'addresses and routes are recorded and restored with it',
             fix: 'sudo apt-get install iproute2',
           }),
@@ -56,7 +56,7 @@ export const ipCommand: IpCommand = {
     } catch {
       // Another ip than iproute2's.
     }
-    throw new NetdError('takeover.ip', 'ip does not answer in JSON', {
+    throw new CommandError('takeover.ip', 'ip does not answer in JSON', {
       why: "it is not iproute2's (busybox has one that cannot)",
       fix: 'sudo apt-get install iproute2',
     })

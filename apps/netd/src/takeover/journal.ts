@@ -13,8 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { codeOf } from '../command-line/exit-code-of.ts'
-import { NetdError } from '../command-line/netd-error.ts'
+import { CommandError, codeOf } from '@virtio-ts/command-line'
 import { type JournalEntry, journalEntry } from './journal-entry.ts'
 import { FieldError } from './plain-fields.ts'
 
@@ -43,12 +42,12 @@ export class Journal {
     return join(this.directory, `${address}.json`)
   }
 
-  /** Makes the directory where it is missing. @throws NetdError `takeover.journal`, `takeover.permission` */
+  /** Makes the directory where it is missing. @throws CommandError `takeover.journal`, `takeover.permission` */
   prepare(): void {
     try {
       mkdirSync(this.directory, { recursive: true, mode: 0o700 })
     } catch (error) {
-      throw new NetdError(
+      throw new CommandError(
         isRefusal(error) ? 'takeover.permission' : 'takeover.journal',
         `${this.directory} cannot be made`,
         {
@@ -61,7 +60,7 @@ export class Journal {
     this.#checkDirectory()
   }
 
-  /** The entry for a function, or undefined when it was not taken. @throws NetdError `takeover.journal`, `takeover.permission` */
+  /** The entry for a function, or undefined when it was not taken. @throws CommandError `takeover.journal`, `takeover.permission` */
   read(address: string): JournalEntry | undefined {
     const path = this.path(address)
     let text: string
@@ -72,12 +71,12 @@ export class Journal {
     } catch (error) {
       if (codeOf(error) === 'ENOENT') return undefined
       if (isRefusal(error))
-        throw new NetdError('takeover.permission', `${path} cannot be read`, {
+        throw new CommandError('takeover.permission', `${path} cannot be read`, {
           why: (error as Error).message,
           fix: 'run it as root: sudo netd ...',
           cause: error,
         })
-      throw error instanceof NetdError ? error : this.#unusable(path, (error as Error).message)
+      throw error instanceof CommandError ? error : this.#unusable(path, (error as Error).message)
     }
     try {
       return journalEntry(JSON.parse(text), address)
@@ -87,7 +86,7 @@ export class Journal {
     }
   }
 
-  /** Replaces the entry as a whole, and returns when it will survive this process. @throws NetdError `takeover.journal` */
+  /** Replaces the entry as a whole, and returns when it will survive this process. @throws CommandError `takeover.journal` */
   write(entry: JournalEntry): void {
     const path = this.path(entry.address)
     const temporary = `${path}.${process.pid}`
@@ -103,7 +102,7 @@ export class Journal {
       renameSync(temporary, path)
     } catch (error) {
       rmSync(temporary, { force: true })
-      throw new NetdError('takeover.journal', `${path} cannot be written`, {
+      throw new CommandError('takeover.journal', `${path} cannot be written`, {
         why: (error as Error).message,
         fix: 'nothing was changed: make room or mend the file system, and start again',
         cause: error,
@@ -138,7 +137,7 @@ export class Journal {
             ? `others may write to it (mode ${(found.mode & 0o777).toString(8)})`
             : undefined
       if (why === undefined) continue
-      throw new NetdError('takeover.journal', `${directory} cannot be trusted`, {
+      throw new CommandError('takeover.journal', `${directory} cannot be trusted`, {
         why,
         fix: `see who made it, then: sudo rm -r ${directory}`,
       })
@@ -159,8 +158,8 @@ export class Journal {
     }
   }
 
-  #unusable(path: string, why: string): NetdError {
-    return new NetdError('takeover.journal', `${path} cannot be used: nothing was done`, {
+  #unusable(path: string, why: string): CommandError {
+    return new CommandError('takeover.journal', `${path} cannot be used: nothing was done`, {
       why,
       fix: `restore the device by hand (driverctl unset-override, ip address add), then: sudo rm ${path}`,
     })

@@ -1,13 +1,13 @@
+import { CommandError } from '@virtio-ts/command-line'
 import { BindingError, currentDriver, iommuGroup, iommuGroupBlockers } from '@virtio-ts/pci/binding'
 import { DeviceType } from '@virtio-ts/spec'
-import { NetdError } from '../command-line/netd-error.ts'
 import { linkName, listNames } from '../devices/read-text.ts'
 import { scanDevices } from '../devices/scan-devices.ts'
 import type { VirtioFunction } from '../devices/virtio-function.ts'
 import type { TargetDriver } from './journal-entry.ts'
 import type { TakeoverHost } from './takeover-host.ts'
 
-/** @throws BindingError `binding.no-function`, NetdError `takeover.not-network` */
+/** @throws BindingError `binding.no-function`, CommandError `takeover.not-network` */
 export function requireNetworkFunction(address: string, host: TakeoverHost): VirtioFunction {
   const found = scanDevices(host.roots).find((each) => each.address === address)
   if (found?.type === DeviceType.NETWORK) return found
@@ -16,7 +16,7 @@ export function requireNetworkFunction(address: string, host: TakeoverHost): Vir
       'binding.no-function',
       `there is no PCI function ${address} on this machine: netd devices lists those for netd`,
     )
-  throw new NetdError('takeover.not-network', `${address} is no virtio network device`, {
+  throw new CommandError('takeover.not-network', `${address} is no virtio network device`, {
     why:
       found === undefined
         ? 'it is no virtio device at all'
@@ -25,12 +25,12 @@ export function requireNetworkFunction(address: string, host: TakeoverHost): Vir
   })
 }
 
-/** @throws NetdError `takeover.permission` */
+/** @throws CommandError `takeover.permission` */
 export function requirePermission(address: string, host: TakeoverHost): void {
   const why = host.whyNotWritable(`bus/pci/devices/${address}/driver_override`)
   if (why === undefined) return
   const isReadOnly = why === 'EROFS'
-  throw new NetdError('takeover.permission', `the driver of ${address} may not be changed (${why})`, {
+  throw new CommandError('takeover.permission', `the driver of ${address} may not be changed (${why})`, {
     why: isReadOnly ? 'sysfs is read-only here, as in most containers' : 'only root may bind and unbind drivers',
     fix: isReadOnly
       ? 'do it outside of the container, or start that one with --privileged'
@@ -38,11 +38,11 @@ export function requirePermission(address: string, host: TakeoverHost): void {
   })
 }
 
-/** What would not come back, or cut this machine off. @throws NetdError `takeover.default-route`, `takeover.namespace`, `takeover.stacked` */
+/** What would not come back, or cut this machine off. @throws CommandError `takeover.default-route`, `takeover.namespace`, `takeover.stacked` */
 export function requireExpendable({ address, interfaces }: VirtioFunction, host: TakeoverHost): void {
   const routed = interfaces.find(({ defaultRoute }) => defaultRoute)
   if (routed !== undefined) {
-    throw new NetdError(
+    throw new CommandError(
       'takeover.default-route',
       `a default route of this machine goes over ${routed.name}, which is ${address}`,
       {
@@ -52,7 +52,7 @@ export function requireExpendable({ address, interfaces }: VirtioFunction, host:
     )
   }
   if (interfaces.length === 0 && hasNetworkDriver(address, host)) {
-    throw new NetdError('takeover.namespace', `the interface of ${address} is in another network namespace`, {
+    throw new CommandError('takeover.namespace', `the interface of ${address} is in another network namespace`, {
       why: 'its name, addresses and routes cannot be seen from here, and so would not come back',
       fix: `ip netns exec NAME netd bind ${address}; or --force`,
     })
@@ -60,7 +60,7 @@ export function requireExpendable({ address, interfaces }: VirtioFunction, host:
   for (const { name } of interfaces) {
     const stacked = stackedOn(name, host)
     if (stacked.length === 0) continue
-    throw new NetdError(
+    throw new CommandError(
       'takeover.stacked',
       `${stacked.join(', ')} on top of ${name} would be deleted, and not come back`,
       {
@@ -88,20 +88,20 @@ function stackedOn(name: string, { roots }: TakeoverHost): readonly string[] {
     .filter((upper) => upper !== master)
 }
 
-/** @throws NetdError `takeover.no-iommu`, `takeover.group` */
+/** @throws CommandError `takeover.no-iommu`, `takeover.group` */
 export function requireGroup(address: string, driver: TargetDriver, { sysfs }: TakeoverHost): void {
   if (driver !== 'vfio-pci') return
   const group = iommuGroup(address, sysfs)
   if (group === undefined) {
     if (sysfs.readText('module/vfio/parameters/enable_unsafe_noiommu_mode') === 'Y') return
-    throw new NetdError('takeover.no-iommu', `${address} has no IOMMU group: vfio-pci does not take it`, {
+    throw new CommandError('takeover.no-iommu', `${address} has no IOMMU group: vfio-pci does not take it`, {
       why: 'this machine has no IOMMU, or does not use it',
       fix: 'kernel command line intel_iommu=on or amd_iommu=on; or without protection: --driver uio_pci_generic',
     })
   }
   const blockers = iommuGroupBlockers(group)
   if (blockers.length === 0) return
-  throw new NetdError(
+  throw new CommandError(
     'takeover.group',
     `${address} shares IOMMU group ${group.number} with functions the kernel drives`,
     {
@@ -111,13 +111,13 @@ export function requireGroup(address: string, driver: TargetDriver, { sysfs }: T
   )
 }
 
-/** @throws NetdError `takeover.in-use` when somebody drives the function right now */
+/** @throws CommandError `takeover.in-use` when somebody drives the function right now */
 export function requireUnused(address: string, host: TakeoverHost): void {
   const driver = currentDriver(address, host.sysfs)
   const paths = [...deviceFiles(address, driver, host)]
   const [user] = paths.length === 0 ? [] : host.usersOf(paths)
   if (user === undefined) return
-  throw new NetdError('takeover.in-use', `${address} is in use by ${user.program} (pid ${user.pid})`, {
+  throw new CommandError('takeover.in-use', `${address} is in use by ${user.program} (pid ${user.pid})`, {
     why: `it has ${user.path} open`,
     fix: `end it first: sudo kill ${user.pid}`,
   })

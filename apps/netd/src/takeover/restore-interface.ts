@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { codeOf } from '../command-line/exit-code-of.ts'
-import { NetdError } from '../command-line/netd-error.ts'
+import { CommandError, codeOf } from '@virtio-ts/command-line'
 import { type AddressState, addressArguments, addressText } from './address-state.ts'
 import { type InterfaceState, readInterface } from './interface-state.ts'
 import type { IpCommand } from './ip-command.ts'
@@ -108,6 +107,6 @@ async function waitForAddresses(ip: IpCommand, name: string): Promise<void> {
 }
 
 function wordsOf(error: unknown): string {
-  if (error instanceof NetdError && codeOf(error) === 'takeover.ip') return error.why.join('; ') || error.message
+  if (error instanceof CommandError && codeOf(error) === 'takeover.ip') return error.why.join('; ') || error.message
   return error instanceof Error ? error.message : String(error)
 }

@@ -1,3 +1,4 @@
+import { option } from './ip-command.ts'
 import {
   type Family,
   familyPattern,
@@ -7,7 +8,6 @@ import {
   isDestination,
   tableName,
 } from './network-patterns.ts'
-import { option } from './ip-command.ts'
 import { PlainFields, present } from './plain-fields.ts'
 
 /** Where a route goes next. */

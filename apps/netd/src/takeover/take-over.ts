@@ -1,7 +1,6 @@
-import { bindDriver, currentDriver, driverOverride, restoreDriver } from '@virtio-ts/pci/binding'
+import { CommandError, codeOf } from '@virtio-ts/command-line'
 import { formatAddress, parseAddress } from '@virtio-ts/pci'
-import { codeOf } from '../command-line/exit-code-of.ts'
-import { NetdError } from '../command-line/netd-error.ts'
+import { bindDriver, currentDriver, driverOverride, restoreDriver } from '@virtio-ts/pci/binding'
 import type { VirtioFunction } from '../devices/virtio-function.ts'
 import { restoreEntry } from './give-back.ts'
 import { readInterface } from './interface-state.ts'
@@ -36,7 +35,7 @@ export interface Taken {
   /**
    * Gives it back: to the driver it came from, with its interfaces, addresses and routes, where it was taken by `run`; one that was taken by `netd
    * bind`, or by somebody else, stays as it is. Whoever has the device open closes it first. Idempotent.
-   * @throws NetdError `takeover.incomplete`, `takeover.in-use`; BindingError
+   * @throws CommandError `takeover.incomplete`, `takeover.in-use`; BindingError
    */
   giveBack(): Promise<void>
 }
@@ -45,7 +44,7 @@ export interface Taken {
  * Takes a virtio network function from the kernel's driver. What has to be restored is in the journal before anything is changed; a
  * crashed netd's entry is taken on. On failure what was begun is undone.
  * @param address `0000:00:04.0` or `00:04.0`
- * @throws NetdError `takeover.*`, BindingError, PciError `pci.address`, the signal's reason
+ * @throws CommandError `takeover.*`, BindingError, PciError `pci.address`, the signal's reason
  */
 export async function takeOver(
   address: string,
@@ -88,11 +87,11 @@ export async function takeOver(
   }
 }
 
-/** @throws NetdError `takeover.in-use` */
+/** @throws CommandError `takeover.in-use` */
 export function lockFunction(address: string, purpose: string, host: TakeoverHost): () => void {
   const unlock = host.lock(address, purpose)
   if (typeof unlock === 'function') return unlock
-  throw new NetdError('takeover.in-use', `${address} is in use by ${unlock}`, {
+  throw new CommandError('takeover.in-use', `${address} is in use by ${unlock}`, {
     why: 'a running netd has it',
     fix: 'netd show; end that netd first, it gives the device back by itself',
   })
@@ -206,7 +205,7 @@ export interface Released {
 
 /**
  * Gives a function back that nobody holds: after `netd bind`, or after a netd that crashed.
- * @throws NetdError `takeover.not-taken` when netd did not take it and the kernel has not got it either, `takeover.in-use`,
+ * @throws CommandError `takeover.not-taken` when netd did not take it and the kernel has not got it either, `takeover.in-use`,
  *   `takeover.incomplete`, `takeover.journal`, `takeover.permission`; BindingError, PciError `pci.address`
  */
 export async function release(address: string, host: TakeoverHost = thisHost()): Promise<Released> {
@@ -217,7 +216,7 @@ export async function release(address: string, host: TakeoverHost = thisHost()):
     requireNetworkFunction(name, host)
     if (driver !== undefined && driver !== 'vfio-pci' && driver !== 'uio_pci_generic')
       return { address: name, driver, entry: undefined }
-    throw new NetdError('takeover.not-taken', `netd did not take ${name}: what it was before is not known`, {
+    throw new CommandError('takeover.not-taken', `netd did not take ${name}: what it was before is not known`, {
       why:
         driver === undefined
           ? 'no driver has it, and there is no entry in the journal'

@@ -1,11 +1,9 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import { parseLocator, supportedLocator } from '../locator.ts'
+import { type OpenedDevice, openDevice, parseLocator } from '@virtio-ts/device-locator'
 import { BridgeSession } from '../session/bridge-session.ts'
 import type { HostedSession } from '../session/hosted-session.ts'
 import { NetSession } from '../session/net-session.ts'
-import { openDevice } from '../session/open-device.ts'
-import type { VhostUserNet } from '../session/open-vhost-user.ts'
-import type { OpenedDevice } from '../session/opened-device.ts'
+import { netDevice, type VhostUserNet } from '../session/net-device.ts'
 import type { SessionEvent } from '../session/session-event.ts'
 import type { DataPlaneOrder, DataPlaneReport, SessionRequest } from './data-plane-messages.ts'
 import { FrameSender } from './frame-sender.ts'
@@ -29,10 +27,10 @@ function report(message: DataPlaneReport, transfer: readonly ArrayBuffer[] = [])
 function openSession(request: SessionRequest): Promise<HostedSession> {
   const onEvent = (event: SessionEvent): void => report({ report: 'event', event })
   const open = (text: string, net: VhostUserNet = {}): Promise<OpenedDevice> => {
-    const locator = supportedLocator(parseLocator(text))
+    const locator = parseLocator(text)
     if (locator.scheme === 'vhost-user' && locator.server)
       onEvent({ event: 'notice', message: `waiting for a vhost-user back-end to connect to ${locator.path}` })
-    return openDevice(locator, net, stop.signal)
+    return openDevice(netDevice(net), locator, stop.signal)
   }
   if (request.kind === 'bridge') {
     const { options } = request

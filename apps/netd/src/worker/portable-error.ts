@@ -1,4 +1,4 @@
-import { NetdError } from '../command-line/netd-error.ts'
+import { CommandError } from '@virtio-ts/command-line'
 
 /** An error of any layer as plain data: what the report and the exit code are made of. A clone would lose codes and classes. */
 export interface PortableError {
@@ -6,7 +6,7 @@ export interface PortableError {
   readonly message: string
   readonly code?: string
   readonly stack?: string
-  /** Of a `NetdError`. */
+  /** Of a `CommandError`. */
   readonly why?: readonly string[]
   readonly fix?: string
   readonly cause?: PortableError
@@ -24,17 +24,19 @@ export function portableError(error: unknown, depth = 0): PortableError {
     message,
     ...(code === undefined ? {} : { code }),
     ...(stack === undefined ? {} : { stack }),
-    ...(error instanceof NetdError ? { why: error.why, ...(error.fix === undefined ? {} : { fix: error.fix }) } : {}),
+    ...(error instanceof CommandError
+      ? { why: error.why, ...(error.fix === undefined ? {} : { fix: error.fix }) }
+      : {}),
     ...(cause === undefined || cause === null || depth >= maxCauses ? {} : { cause: portableError(cause, depth + 1) }),
   }
 }
 
-/** A `NetdError` is one again; any other error keeps its name, code, stack and causes. */
+/** A `CommandError` is one again; any other error keeps its name, code, stack and causes. */
 export function revivedError(portable: PortableError): Error {
   const { name, message, code, stack, why, fix } = portable
   const cause = portable.cause === undefined ? undefined : revivedError(portable.cause)
   if (why !== undefined && code !== undefined)
-    return new NetdError(code, message, { why, ...(fix === undefined ? {} : { fix }), ...(cause ? { cause } : {}) })
+    return new CommandError(code, message, { why, ...(fix === undefined ? {} : { fix }), ...(cause ? { cause } : {}) })
   const error = new Error(message, cause === undefined ? undefined : { cause })
   error.name = name
   if (stack !== undefined) error.stack = stack

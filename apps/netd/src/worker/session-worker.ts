@@ -1,6 +1,6 @@
+import { CommandError } from '@virtio-ts/command-line'
 import { Worker } from 'node:worker_threads'
 import type { CaptureSink } from '../capture/packet-tap.ts'
-import { NetdError } from '../command-line/netd-error.ts'
 import type { Observable, SessionDescription } from '../control/observable.ts'
 import type { SessionEvent } from '../session/session-event.ts'
 import type { DataPlaneOrder, DataPlaneReport, SessionRequest } from './data-plane-messages.ts'
@@ -137,7 +137,7 @@ export class SessionWorker implements Observable {
       const id = this.#nextId++
       const limit = setTimeout(() => {
         settle()
-        reject(new NetdError('control.busy', `the data plane has not answered for ${answerLimit} ms`))
+        reject(new CommandError('control.busy', `the data plane has not answered for ${answerLimit} ms`))
       }, answerLimit)
       const settle = (): void => {
         clearTimeout(limit)
@@ -196,7 +196,7 @@ export class SessionWorker implements Observable {
 
   /** The thread is gone, or as good as gone: whoever waits for it is told. */
   #die(reason: Error): void {
-    const told = this.#finished ? new NetdError('control.ended', 'the session has ended') : reason
+    const told = this.#finished ? new CommandError('control.ended', 'the session has ended') : reason
     this.#dead ??= told
     for (const question of this.#questions.values()) question.reject(this.#dead)
     this.#settleOpened.reject(this.#dead)

@@ -1,13 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { NetdError } from './command-line/netd-error.ts'
-import { formatLocator, type Locator, parseLocator, supportedLocator } from './locator.ts'
+import { CommandError } from '@virtio-ts/command-line'
+import { formatLocator, type Locator, parseLocator } from './locator.ts'
 
-function failure(text: string): NetdError {
+function failure(text: string): CommandError {
   try {
     parseLocator(text)
   } catch (error) {
-    if (error instanceof NetdError) return error
+    if (error instanceof CommandError) return error
     throw error
   }
   throw new Error(`accepted: ${text}`)
@@ -161,7 +161,7 @@ describe('parseLocator', () => {
           const locator = parseLocator(text)
           expect(plain(parseLocator(formatLocator(locator)))).toEqual(plain(locator))
         } catch (error) {
-          expect(error).toBeInstanceOf(NetdError)
+          expect(error).toBeInstanceOf(CommandError)
         }
       }),
       { numRuns: 2000 },
@@ -203,29 +203,4 @@ describe('formatLocator', () => {
       { numRuns: 1000 },
     )
   })
-})
-
-describe('supportedLocator', () => {
-  it.each(['model:net', 'qemu:virtio-net-pci', 'vhost-user:/run/a.sock', 'vhost-user:/run/a.sock,server'])(
-    'takes %s',
-    (text) => {
-      expect(formatLocator(supportedLocator(parseLocator(text)))).toBe(text)
-    },
-  )
-
-  it.each(['vfio:0000:00:04.0', 'sysfs:0000:00:04.0', 'model:block'])(
-    'answers %s with "not available in this version"',
-    (text) => {
-      let error: unknown
-      try {
-        supportedLocator(parseLocator(text))
-      } catch (caught) {
-        error = caught
-      }
-      expect(error).toMatchObject({
-        code: 'locator.unsupported',
-        message: `${text} is not available in this version of netd`,
-      })
-    },
-  )
 })

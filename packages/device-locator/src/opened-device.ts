@@ -1,5 +1,5 @@
 import type { Transport } from '@virtio-ts/core'
-import type { DeviceIdentity } from '../control/observable.ts'
+import type { DeviceIdentity } from './device-identity.ts'
 
 export interface AttachOptions {
   /** Whether to wait for a device that is not there yet. Of no effect on a bus where devices do not come back. */

@@ -1,7 +1,7 @@
 import type { Writable } from 'node:stream'
 
-/** Everything a command may touch of the process it runs in. */
-export interface CommandIo {
+/** What a program may touch of the process it runs in. */
+export interface ProgramIo {
   /** Data. */
   readonly stdout: Writable
   /** Messages. */
@@ -13,6 +13,12 @@ export interface CommandIo {
   readonly signal: AbortSignal
   /** Whether stdout is to be coloured. */
   readonly color: boolean
+}
+
+/** Everything a command may touch of the process it runs in. */
+export interface CommandIo extends ProgramIo {
+  /** The name of its program, for messages. */
+  readonly program: string
 }
 
 /** Writes one line to stdout. Resolves when the stream takes more, so that a slow reader slows the command down. */
@@ -27,7 +33,7 @@ export function printJson(io: CommandIo, value: unknown): Promise<void> {
 
 /** Writes one line to stderr. */
 export function printMessage(io: CommandIo, message: string): void {
-  io.stderr.write(`netd: ${message}\n`)
+  io.stderr.write(`${io.program}: ${message}\n`)
 }
 
 /** Writes to a stream and waits until it takes more. Resolves also when it fails, which its error event reports. */

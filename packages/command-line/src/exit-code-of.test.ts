@@ -2,7 +2,7 @@ import { PciError } from '@virtio-ts/pci'
 import { VirtioError } from '@virtio-ts/spec'
 import { describe, expect, it } from 'vitest'
 import { exitCodeOf } from './exit-code-of.ts'
-import { NetdError } from './netd-error.ts'
+import { CommandError } from './command-error.ts'
 
 function coded(code: string, cause?: unknown): Error {
   return Object.assign(new Error(code, { cause }), { code })
@@ -57,7 +57,7 @@ describe('exitCodeOf', () => {
   it('knows the errors of the layers below', () => {
     expect(exitCodeOf(new VirtioError('device.gone', 'gone'))).toBe(69)
     expect(exitCodeOf(new PciError('pci.no-bar', 'none'))).toBe(69)
-    expect(exitCodeOf(new NetdError('usage.x', 'x'))).toBe(2)
+    expect(exitCodeOf(new CommandError('usage.x', 'x'))).toBe(2)
   })
 
   it('puts a refused permission anywhere in the causes before all else', () => {

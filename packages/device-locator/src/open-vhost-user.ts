@@ -1,23 +1,13 @@
-import { DeviceType } from '@virtio-ts/spec'
+import { CommandError, causesOf, codeOf } from '@virtio-ts/command-line'
 import { VhostUserEndpoint } from '@virtio-ts/transport-vhost-user'
-import { causesOf, codeOf } from '../command-line/exit-code-of.ts'
-import { NetdError } from '../command-line/netd-error.ts'
-import type { VhostUserLocator } from '../locator.ts'
-import { parseMac } from '../packets/ethernet-frame.ts'
+import type { DeviceKind } from './device-kind.ts'
+import type { VhostUserLocator } from './locator.ts'
 import type { OpenedDevice } from './opened-device.ts'
 
-/** What a network device's front-end decides where the back-end leaves it to it. */
-export interface VhostUserNet {
-  /** `52:54:00:12:34:56` */
-  readonly mac?: string
-  readonly mtu?: number
-}
-
-/** The network device of a vhost-user back-end. Nobody has connected to it yet. */
-export function openVhostUser(locator: VhostUserLocator, { mac, mtu }: VhostUserNet): OpenedDevice {
+/** The device of a vhost-user back-end. Nobody has connected to it yet. */
+export function openVhostUser({ deviceType, vhostUser }: DeviceKind, locator: VhostUserLocator): OpenedDevice {
   const { path, server } = locator
-  const net = { ...(mac === undefined ? {} : { mac: parseMac(mac) }), ...(mtu === undefined ? {} : { mtu }) }
-  const endpoint = new VhostUserEndpoint({ path, server, deviceType: DeviceType.NETWORK, net })
+  const endpoint = new VhostUserEndpoint({ ...vhostUser, path, server, deviceType })
   return {
     identity: { socket: { path, listens: server ? 'front-end' : 'back-end' } },
     reconnects: true,
@@ -35,7 +25,7 @@ export function openVhostUser(locator: VhostUserLocator, { mac, mtu }: VhostUser
 
 /** What stands in the way, by the kernel's word for it, and what to do about it. */
 function obstacle(errno: string | undefined, { path, server }: VhostUserLocator): readonly [why: string, fix: string] {
-  const start = `start the back-end, or let netd listen there and the back-end connect: netd run vhost-user:${path},server`
+  const start = `start the back-end, or listen there and let the back-end connect: vhost-user:${path},server`
   switch (errno) {
     case 'ENOENT':
       return server ? ['there is no such directory', 'another path'] : ['there is no such socket', start]
@@ -66,10 +56,10 @@ function withRemedy(error: unknown, locator: VhostUserLocator): unknown {
   if (code === 'vhost-user.unreachable' || (errno !== undefined && code === errno)) {
     const [why, fix] = obstacle(errno, locator)
     const verb = locator.server ? 'cannot listen for a vhost-user back-end on' : 'no vhost-user back-end answers at'
-    return new NetdError('vhost-user.unreachable', `${verb} ${locator.path}`, { why, fix, cause: error })
+    return new CommandError('vhost-user.unreachable', `${verb} ${locator.path}`, { why, fix, cause: error })
   }
   const fix = remedies[code ?? '']
   return code === undefined || fix === undefined
     ? error
-    : new NetdError(code, (error as Error).message, { fix, cause: error })
+    : new CommandError(code, (error as Error).message, { fix, cause: error })
 }

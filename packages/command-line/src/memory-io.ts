@@ -9,7 +9,7 @@ export interface MemoryIo {
   readonly abort: (reason?: string) => void
 }
 
-export function memoryIo(options: { color?: boolean } = {}): MemoryIo {
+export function memoryIo(options: { color?: boolean; program?: string } = {}): MemoryIo {
   const chunks = { stdout: '', stderr: '' }
   const controller = new AbortController()
   const stream = (name: keyof typeof chunks) => {
@@ -25,6 +25,7 @@ export function memoryIo(options: { color?: boolean } = {}): MemoryIo {
       stderr: stream('stderr'),
       signal: controller.signal,
       color: options.color ?? false,
+      program: options.program ?? 'netd',
     },
     stdout: () => Buffer.from(chunks.stdout, 'latin1').toString('utf8'),
     stderr: () => Buffer.from(chunks.stderr, 'latin1').toString('utf8'),

@@ -1,6 +1,4 @@
-import { NetdError } from './command-line/netd-error.ts'
-import { hasControlCharacters } from './command-line/printable.ts'
-import { suggestion } from './command-line/suggestion.ts'
+import { CommandError, hasControlCharacters, suggestion } from '@virtio-ts/command-line'
 import { escapeCommas, formatOptions, type LocatorOptions, parseOptions, splitEscaped } from './locator-options.ts'
 
 /** An in-process software device. */
@@ -29,7 +27,7 @@ export interface QemuLocator {
 export interface VhostUserLocator {
   readonly scheme: 'vhost-user'
   readonly path: string
-  /** True: netd listens and the back-end connects. */
+  /** True: the front-end listens and the back-end connects. */
   readonly server: boolean
 }
 
@@ -42,12 +40,9 @@ export interface PciLocator {
 
 export type Locator = ModelLocator | QemuLocator | VhostUserLocator | PciLocator
 
-/** The locators this version can open. */
-export type SupportedLocator = ModelLocator | QemuLocator | VhostUserLocator
-
 const forms: Readonly<Record<Locator['scheme'], string>> = {
-  model: 'model:net[,key=value...]',
-  qemu: 'qemu:virtio-net-pci[,prop=value...][;netdev=user|tap,ifname=..|hub|stream][;machine=q35|pc]',
+  model: 'model:DEVICE[,key=value...]',
+  qemu: 'qemu:DEVICE[,prop=value...][;netdev=user|tap,ifname=..|hub|stream][;drive=IMAGE][;chardev=PATH][;machine=q35|pc]',
   'vhost-user': 'vhost-user:/path/to/socket[,server]',
   vfio: 'vfio:0000:00:04.0',
   sysfs: 'sysfs:0000:00:04.0',
@@ -72,17 +67,17 @@ function quote(text: string): string {
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text)
 }
 
-function malformed(scheme: Locator['scheme'], what: string, why?: string): NetdError {
-  return new NetdError('locator.syntax', what, { ...(why ? { why } : {}), fix: `the form is ${forms[scheme]}` })
+function malformed(scheme: Locator['scheme'], what: string, why?: string): CommandError {
+  return new CommandError('locator.syntax', what, { ...(why ? { why } : {}), fix: `the form is ${forms[scheme]}` })
 }
 
 /**
  * Parses a device locator. A literal comma or semicolon in a value is written twice, as QEMU has it for commas.
- * @throws NetdError `locator.syntax` for a malformed one, `locator.scheme` for a scheme nobody knows
+ * @throws CommandError `locator.syntax` for a malformed one, `locator.scheme` for a scheme nobody knows
  */
 export function parseLocator(text: string): Locator {
   if (text.length > maxLength || hasControlCharacters(text)) {
-    throw new NetdError('locator.syntax', `not a device locator: ${quote(text)}`, {
+    throw new CommandError('locator.syntax', `not a device locator: ${quote(text)}`, {
       why: text.length > maxLength ? `it is longer than ${maxLength} characters` : 'it holds control characters',
     })
   }
@@ -104,9 +99,9 @@ export function parseLocator(text: string): Locator {
   }
 }
 
-function unknownScheme(text: string, scheme: string): NetdError {
+function unknownScheme(text: string, scheme: string): CommandError {
   const meant = suggestion(scheme || text, Object.keys(forms))
-  return new NetdError(
+  return new CommandError(
     'locator.scheme',
     scheme ? `unknown device locator scheme ${quote(scheme)}` : `not a device locator: ${quote(text)}`,
     {
@@ -115,7 +110,6 @@ function unknownScheme(text: string, scheme: string): NetdError {
         'a device locator is one of',
         ...Object.values(forms).map((form) => `  ${form}`),
       ],
-      fix: 'netd run --help',
     },
   )
 }
@@ -213,22 +207,4 @@ export function formatLocator(locator: Locator): string {
     default:
       return `${locator.scheme}:${locator.address}`
   }
-}
-
-/** The error for a locator that was understood but that nothing in this version opens. */
-function unsupportedLocator(locator: Locator): NetdError {
-  return new NetdError('locator.unsupported', `${formatLocator(locator)} is not available in this version of netd`, {
-    why: 'it was understood, but nothing here can open it yet',
-    fix: 'model:net (in this process), qemu:virtio-net-pci (QEMU bench) and vhost-user:/path/to/socket work',
-  })
-}
-
-/**
- * Narrows a locator to those that this version opens, for a network device.
- * @throws NetdError `locator.unsupported`
- */
-export function supportedLocator(locator: Locator): SupportedLocator {
-  if (locator.scheme === 'qemu' || locator.scheme === 'vhost-user') return locator
-  if (locator.scheme === 'model' && locator.device === 'net') return locator
-  throw unsupportedLocator(locator)
 }

@@ -1,16 +1,17 @@
 import { ExitCode } from './exit-code.ts'
 import { causesOf, codeOf, exitCodeOf } from './exit-code-of.ts'
-import { NetdError } from './netd-error.ts'
+import { CommandError } from './command-error.ts'
 import { printable } from './printable.ts'
+import type { Program } from './program.ts'
 
-const isBug = 'this is a bug in netd: please report it with the lines above'
+/** Whose error it is. */
+type ErrorReporter = Pick<Program, 'name' | 'remedies'>
 
-/** What to do about errors of other layers, which know what happened but not what the user of this program can do. */
-const fixes: Partial<Record<ExitCode, string>> = {
-  [ExitCode.PERMISSION]: 'run it as root, or in a network namespace of your own: unshare -rn; netd doctor says more',
-  [ExitCode.CANNOT_CREATE_TAP]: 'netd doctor',
-  [ExitCode.UNAVAILABLE]: 'netd doctor',
-  [ExitCode.TEMPORARY]: 'start it again; if that does not help: netd doctor',
+/** What to do about an error that does not say so itself. */
+function remedyOf({ name, remedies }: ErrorReporter, error: unknown): string | undefined {
+  if (codeOf(error) === undefined) return `this is a bug in ${name}: please report it with the lines above`
+  const exitCode = exitCodeOf(error)
+  return remedies?.[exitCode] ?? (exitCode === ExitCode.USAGE ? `${name} --help` : undefined)
 }
 
 function messageOf(error: unknown): string {
@@ -24,7 +25,7 @@ function linesOf(text: string): string[] {
 /** Every further line of the message, then what caused it as far as that says something new. */
 function reasonsOf(error: unknown): string[] {
   const reasons = linesOf(messageOf(error)).slice(1)
-  if (error instanceof NetdError) reasons.push(...error.why.map((line) => line.trimEnd()))
+  if (error instanceof CommandError) reasons.push(...error.why.map((line) => line.trimEnd()))
   let said = [messageOf(error), ...reasons].join('\n')
   for (const cause of causesOf(error).slice(1)) {
     const reason = messageOf(cause)
@@ -44,25 +45,24 @@ function reasonsOf(error: unknown): string[] {
  * ```
  * An error without a code was not foreseen: its stack goes with it.
  */
-export function errorReport(error: unknown): string {
+export function errorReport(program: ErrorReporter, error: unknown): string {
   const what = linesOf(messageOf(error).trim())[0] ?? ''
   const reasons = reasonsOf(error)
-  let fix = error instanceof NetdError ? error.fix : undefined
-  if (!(error instanceof NetdError)) {
+  let fix = error instanceof CommandError ? error.fix : undefined
+  if (!(error instanceof CommandError)) {
     // Other layers put what to do into the message: in its own line, when it has lines.
     const mentioned = reasons.findIndex((line) => line.startsWith('fix: '))
     if (mentioned >= 0) fix = reasons.splice(mentioned, 1)[0]?.slice('fix: '.length)
-    const unforeseen = codeOf(error) === undefined
-    fix ??= unforeseen ? isBug : fixes[exitCodeOf(error)]
-    if (unforeseen && error instanceof Error)
+    if (codeOf(error) === undefined && error instanceof Error)
       reasons.push(
         ...linesOf(error.stack ?? '')
           .filter((line) => line.startsWith('at '))
           .slice(0, 6),
       )
   }
+  fix ??= remedyOf(program, error)
   const lines = [
-    `netd: ${what}`,
+    `${program.name}: ${what}`,
     ...reasons.map((reason) => `  ${reason}`),
     ...(fix === undefined ? [] : [`  fix: ${fix}`]),
   ]

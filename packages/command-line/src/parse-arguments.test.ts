@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { CommandSpec } from './command-spec.ts'
-import { type NetdError } from './netd-error.ts'
+import type { CommandError } from './command-error.ts'
 import { parseArguments } from './parse-arguments.ts'
 
 const command: CommandSpec = {
@@ -19,31 +19,31 @@ const command: CommandSpec = {
   execute: async () => 0,
 }
 
-function failure(...args: string[]): NetdError {
+function failure(...args: string[]): CommandError {
   try {
-    parseArguments(command, args)
+    parseArguments('netd', command, args)
   } catch (error) {
-    return error as NetdError
+    return error as CommandError
   }
   throw new Error(`accepted: ${args.join(' ')}`)
 }
 
 describe('parseArguments', () => {
   it('reads flags, values and positionals in any order', () => {
-    const { flags, values, positionals } = parseArguments(command, ['-p', 'a', '--write=x', '--json', 'b'])
+    const { flags, values, positionals } = parseArguments('netd', command, ['-p', 'a', '--write=x', '--json', 'b'])
     expect([...flags]).toEqual(['poll', 'json'])
     expect([...values]).toEqual([['write', 'x']])
     expect(positionals).toEqual(['a', 'b'])
   })
 
   it('lets a value begin with a dash, and be one', () => {
-    const { values } = parseArguments(command, ['a', '--features', '-CSUM,-MAC', '-w', '-'])
+    const { values } = parseArguments('netd', command, ['a', '--features', '-CSUM,-MAC', '-w', '-'])
     expect(values.get('features')).toBe('-CSUM,-MAC')
     expect(values.get('write')).toBe('-')
   })
 
   it('takes everything behind -- as an argument', () => {
-    expect(parseArguments(command, ['--', '--write', '-p']).positionals).toEqual(['--write', '-p'])
+    expect(parseArguments('netd', command, ['--', '--write', '-p']).positionals).toEqual(['--write', '-p'])
   })
 
   it.each([
@@ -67,7 +67,7 @@ describe('parseArguments', () => {
   })
 
   it('does not ask for arguments where help or the version is wanted', () => {
-    expect(parseArguments(command, ['--help']).flags.has('help')).toBe(true)
-    expect(parseArguments(command, ['-V']).flags.has('version')).toBe(true)
+    expect(parseArguments('netd', command, ['--help']).flags.has('help')).toBe(true)
+    expect(parseArguments('netd', command, ['-V']).flags.has('version')).toBe(true)
   })
 })

@@ -1,6 +1,6 @@
 import type { CommandSpec, OptionSpec } from './command-spec.ts'
-import { commands } from './commands.ts'
 import { globalOptions } from './parse-arguments.ts'
+import { commandLine, type Program } from './program.ts'
 
 function columns(rows: readonly (readonly [string, string])[]): string[] {
   const width = Math.max(...rows.map(([left]) => left.length))
@@ -14,25 +14,25 @@ function optionRow({ name, short, value, description }: OptionSpec): readonly [s
   ]
 }
 
-function usageOf(command: CommandSpec): string {
+function usageOf(program: Program, command: CommandSpec): string {
   const positionals = command.positionals.map(({ name, required }) => (required ? name : `[${name}]`))
-  return ['netd', command.name, ...positionals, ...(command.options.length > 0 ? ['[OPTIONS]'] : [])].join(' ')
+  return [
+    commandLine(program.name, command.name),
+    ...positionals,
+    ...(command.options.length > 0 ? ['[OPTIONS]'] : []),
+  ].join(' ')
 }
 
-/** `netd --help`. */
-export function generalHelp(): string {
+/** What `--help` without a command prints. */
+export function generalHelp(program: Program): string {
+  const { name, summary, commands, examples } = program
   return [
-    'netd - a virtio network device, driven from user space, as a TAP interface of this machine',
+    `${name} - ${summary}`,
     '',
-    'Usage: netd COMMAND [OPTIONS]',
+    `Usage: ${name} COMMAND [OPTIONS]`,
     '',
     'Examples:',
-    ...columns([
-      ['netd demo', 'the whole stack in this process: no root, no QEMU'],
-      ['netd doctor', 'what this machine has and lacks, with the command that mends it'],
-      ['sudo netd run qemu:virtio-net-pci --tap vt0', 'a virtio device of a QEMU bench as interface vt0'],
-      ['netd capture vt0 -w - | tcpdump -nr -', 'what goes through it, as it happens'],
-    ]),
+    ...columns(examples),
     '',
     'Commands:',
     ...columns(
@@ -45,17 +45,17 @@ export function generalHelp(): string {
     'Options:',
     ...columns(globalOptions.map(optionRow)),
     '',
-    'netd COMMAND --help shows the options of a command.',
+    `${name} COMMAND --help shows the options of a command.`,
     '',
   ].join('\n')
 }
 
-/** `netd COMMAND --help`. */
-export function commandHelp(command: CommandSpec): string {
+/** What `--help` prints of one command. */
+export function commandHelp(program: Program, command: CommandSpec): string {
   return [
-    `netd ${command.name} - ${command.summary}`,
+    `${commandLine(program.name, command.name)} - ${command.summary}`,
     '',
-    `Usage: ${usageOf(command)}`,
+    `Usage: ${usageOf(program, command)}`,
     '',
     'Examples:',
     ...columns(command.examples),

@@ -3,7 +3,7 @@ import { VirtioPciDriver } from '@virtio-ts/transport-pci'
 import type { OpenedDevice } from './opened-device.ts'
 
 /**
- * The PCI function as a device of a session. Its IDs are read once: an access costs a round trip on some buses, and a function can
+ * The PCI function as a device of a program. Its IDs are read once: an access costs a round trip on some buses, and a function can
  * go away.
  */
 export function pciDevice(fn: PciFunction): Omit<OpenedDevice, 'release'> {
@@ -15,4 +15,9 @@ export function pciDevice(fn: PciFunction): Omit<OpenedDevice, 'release'> {
     handsOverQueues: false,
     attach: () => VirtioPciDriver.attach(fn),
   }
+}
+
+/** A PCI function that belongs to nothing else: releasing the device closes it. */
+export function ownedPciDevice(fn: PciFunction): OpenedDevice {
+  return { ...pciDevice(fn), release: () => fn.close() }
 }

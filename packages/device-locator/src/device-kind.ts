@@ -1,0 +1,29 @@
+import type { PciFunction } from '@virtio-ts/pci'
+import type { QemuBenchOptions } from '@virtio-ts/qemu'
+import type { DeviceTypeId } from '@virtio-ts/spec'
+import type { VhostUserOptions } from '@virtio-ts/transport-vhost-user'
+import type { LocatorOptions } from './locator-options.ts'
+import type { QemuLocator } from './locator.ts'
+
+/** How a bench is to be started for a locator, and which of its functions is the device. */
+export interface BenchPlan {
+  readonly options: QemuBenchOptions
+  /** The `id` of the device. */
+  readonly functionId: string
+}
+
+/** What a program knows of the kind of device it drives: how each scheme comes to one. */
+export interface DeviceKind {
+  /** What it is called behind `model:`, e.g. `net`. */
+  readonly name: string
+  /** What a back-end behind a vhost-user socket is taken for: the protocol does not tell. */
+  readonly deviceType: DeviceTypeId
+  /** Makes a software device. @throws CommandError `locator.option` */
+  readonly model: (options: LocatorOptions) => Promise<PciFunction>
+  /** @throws CommandError `locator.option` for a locator that makes no such device */
+  readonly bench: (locator: QemuLocator) => BenchPlan
+  /** What the front-end decides where a vhost-user back-end leaves it to it. */
+  readonly vhostUser?: Omit<VhostUserOptions, 'path' | 'server' | 'deviceType'>
+  /** Locators to show where another one cannot be opened. */
+  readonly examples: readonly string[]
+}
