@@ -1,5 +1,6 @@
 // @ts-check
 // A Linux guest that runs commands for tests and benchmarks: see docs/guest.md.
+import { closeSync } from 'node:fs'
 import { Guest } from './guest.mjs'
 import { GuestMachine } from './guest-machine.mjs'
 import { makeInitrd } from './initrd.mjs'
@@ -28,14 +29,15 @@ export { GuestProcess } from './guest-process.mjs'
 export async function bootGuest(options = {}) {
   const { parts = [], files = [], timeoutSeconds = 120, signal, networkNamespace } = options
   signal?.throwIfAborted()
-  const { kernel, initrd, remove } = makeInitrd(parts, files)
+  const { kernel, initrd } = makeInitrd(parts, files)
+  let machine
   try {
     const megabytes = options.memoryMegabytes ?? (parts.length > 0 ? 1024 : 768)
-    const machine = new GuestMachine(qemuCommand(options, { kernel, initrd, megabytes }), networkNamespace)
-    const guest = new Guest(machine, timeoutSeconds, signal)
-    await guest.ready()
-    return guest
+    machine = new GuestMachine(qemuCommand(options, kernel, megabytes), initrd, networkNamespace)
   } finally {
-    remove()
+    closeSync(initrd)
   }
+  const guest = new Guest(machine, timeoutSeconds, signal)
+  await guest.ready()
+  return guest
 }
