@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { guestProblem } from '../../scripts/guest/guest-needs.mjs'
 import { bootGuest, type Guest } from '../../scripts/guest/linux-guest.mjs'
 import { requirement } from '../requirements.ts'
 import { GuestNetd, type NetdResult } from '../support/guest-netd.ts'
@@ -22,7 +21,7 @@ interface Check {
   readonly fix?: string
 }
 
-requirement(guestProblem)('taking devices over in a Linux guest', () => {
+requirement('guest')('taking devices over in a Linux guest', () => {
   let guest: Guest
   let commands: GuestNetd
 
@@ -84,7 +83,7 @@ requirement(guestProblem)('taking devices over in a Linux guest', () => {
       ip route add 10.77.0.1 dev spare0 scope link table 100
       ip -6 route add fd99::/16 via fd03::2 metric 7`)
     commands = await GuestNetd.start(guest)
-  }, 120_000)
+  }, 180_000)
   afterAll(() => guest.shutdown())
 
   it('devices tells the truth', async () => {
