@@ -21,6 +21,7 @@ export {
   writeAt,
 } from './file-descriptor.ts'
 export { punchHole, syncData } from './file-storage.ts'
+export { lockFile } from './file-lock.ts'
 export { IoVector } from './io-vector.ts'
 export { ioctl } from './ioctl.ts'
 export { mapPages } from './map-pages.ts'
@@ -28,6 +29,7 @@ export { addressOf, type Mapping, mapShared } from './mapping.ts'
 export { memfdCreate, preallocate, sealAgainstResize, truncate } from './memfd.ts'
 export { enterNewNetworkNamespace } from './namespace.ts'
 export { pageLength } from './page-length.ts'
+export { NotifySocket } from './notify-socket.ts'
 export { PollEvent, poll } from './poll.ts'
 export {
   AddressFamily,
