@@ -121,7 +121,12 @@ export class NbdClient {
   }
 
   /** Sends a request. @returns its cookie */
-  request(type: number, offset: number | bigint, length: number, { flags = 0, data = Buffer.alloc(0) } = {}): bigint {
+  request(
+    type: number,
+    offset: number | bigint,
+    length: number,
+    { flags = 0, data = Buffer.alloc(0) }: { flags?: number; data?: Buffer } = {},
+  ): bigint {
     const cookie = ++this.#cookie
     const header = Buffer.alloc(28)
     header.writeUInt32BE(0x25609513, 0)

@@ -114,7 +114,8 @@ class BlockSession implements NbdSession {
       // One driver for all of it: a flush of the next one says nothing of what this one wrote.
       const { driver } = this.#disk
       await this.#disk.change(() => this.#lock.run(!isAligned(driver, offset, length), () => operation(driver)))
-      if (fua && driver.cache === 'writeback') await this.#disk.flush(driver)
+      // Whatever the device says of its cache: one that keeps nothing back has nothing to do.
+      if (fua) await this.#disk.flush(driver)
     } catch (error) {
       throw nbdErrorOf(error, writes)
     }

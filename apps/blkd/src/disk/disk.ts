@@ -110,7 +110,9 @@ export class Disk {
   async #recover(reason: Error): Promise<void> {
     if (this.#stopping) return
     const driver = this.#driver
-    if (driver.cache === 'writeback' && this.#begun > this.#safe) this.#losses++
+    // Also where the device calls its cache a writethrough one: qemu-storage-daemon does, and keeps things back all the same.
+    const keepsBack = driver.cache === 'writeback' || driver.features.has('FLUSH')
+    if (keepsBack && this.#begun > this.#safe) this.#losses++
     this.#safe = this.#begun
     this.#tellFault(reason)
     const code = codeOf(reason) ?? reason.name

@@ -56,9 +56,10 @@ export function renderDisk(disk: DiskDescription): string {
   ]
   if (topology) {
     const { physicalBlockSize, alignmentOffset, minIoSize, optIoSize } = topology
-    const best = optIoSize === 0 ? '' : `, best ${formatSize(optIoSize)}`
-    const shape = `physical blocks of ${physicalBlockSize}, the first at ${alignmentOffset}`
-    rows.push(['topology', `${shape}; requests of at least ${formatSize(minIoSize)}${best}`])
+    const shape = [`physical blocks of ${physicalBlockSize}, the first at ${alignmentOffset}`]
+    if (minIoSize > 0) shape.push(`requests of at least ${formatSize(minIoSize)}`)
+    if (optIoSize > 0) shape.push(`best ${formatSize(optIoSize)}`)
+    rows.push(['topology', shape.join(', ')])
   }
   if (zoned) rows.push(['zones', `${zoned.model}, of ${formatSize(zoned.zoneSize)}`])
   rows.push(
