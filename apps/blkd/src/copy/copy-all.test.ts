@@ -26,7 +26,7 @@ class MemoryEnds implements CopySource, CopyTarget {
     this.mostReading = Math.max(this.mostReading, ++this.reading)
     await new Promise((resolve) => setImmediate(resolve))
     this.reading--
-    if (this.failAt !== undefined && offset >= this.failAt) throw new Error(`cannot read at ${this.failAt}`)
+    if (this.failAt !== undefined && offset === this.failAt) throw new Error(`cannot read at ${this.failAt}`)
     return Uint8Array.from(this.from.subarray(offset, offset + length))
   }
 

@@ -11,8 +11,12 @@ export async function withDisk<T>(
 ): Promise<T> {
   const device = await openDevice(blockDevice({ readOnly }), locator, signal)
   try {
-    await using driver = await BlockDriver.open(await device.attach({ wait: false, signal }), options)
-    return await use(driver)
+    const driver = await BlockDriver.open(await device.attach({ wait: false, signal }), options)
+    try {
+      return await use(driver)
+    } finally {
+      await driver.close()
+    }
   } finally {
     await device.release()
   }
