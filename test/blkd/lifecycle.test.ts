@@ -31,16 +31,33 @@ async function open(): Promise<NbdClient> {
   return client
 }
 
-/** Writes block after block, each of its own content, until it fails or is told to stop. @returns how many were confirmed */
-async function writeUntil(client: NbdClient, stopped: () => boolean): Promise<number> {
-  for (let block = 0; !stopped(); block = (block + 1) % 4096) {
-    try {
-      await client.write(block * BLOCK, Buffer.alloc(BLOCK, (block % 255) + 1))
-    } catch {
-      return block
+/** Writes block after block, each of its own content, until it fails or is told to stop. */
+class Load {
+  /** Blocks that were confirmed, from the first on. */
+  confirmed = 0
+  stopped = false
+  failed = false
+  readonly ended: Promise<void>
+
+  constructor(client: NbdClient) {
+    this.ended = this.#run(client)
+  }
+
+  async #run(client: NbdClient): Promise<void> {
+    for (let block = 0; !this.stopped; block = (block + 1) % 4096) {
+      try {
+        await client.write(block * BLOCK, Buffer.alloc(BLOCK, (block % 255) + 1))
+      } catch {
+        this.failed = true
+        return
+      }
+      this.confirmed = Math.max(this.confirmed, block + 1)
     }
   }
-  return 4096
+
+  async reaches(confirmed: number): Promise<void> {
+    while (this.confirmed < confirmed && !this.failed) await new Promise((resolve) => setTimeout(resolve, 5))
+  }
 }
 
 requirement('setpriv')('blkd serve with a software disk', () => {
@@ -68,8 +85,7 @@ requirement('setpriv')('blkd serve with a software disk', () => {
   it('serves several clients at once, and does not mind one that dies in the middle of a write', async () => {
     await using served = await RunningBlkd.serve('model:block', socket)
     const [a, b, c] = [await open(), await open(), await open()]
-    let stop = false
-    const writing = writeUntil(a, () => stop)
+    const load = new Load(a)
     c.request(WRITE, 0, 1 << 20, { data: Buffer.alloc(1000, 0xff) })
     for (let i = 0; i < 50; i++) {
       const victim = await open()
@@ -79,8 +95,9 @@ requirement('setpriv')('blkd serve with a software disk', () => {
       expect((await b.read(48 * 2 ** 20, BLOCK)).chunks).toEqual([`hole ${BLOCK}`])
     }
     c.close()
-    stop = true
-    expect(await writing).toBe(4096)
+    load.stopped = true
+    await load.ended
+    expect(load.failed).toBe(false)
     expect((await b.read(32 * 2 ** 20, 1 << 20)).chunks).toEqual([`hole ${1 << 20}`])
     // What one client wrote the other one reads.
     await a.write(BLOCK, Buffer.alloc(BLOCK, 0x55))
@@ -128,11 +145,13 @@ for (const device of servableDevices.slice(1)) {
       const [client, loading] = [await open(), await open()]
       await client.write(32 * 2 ** 20, Buffer.alloc(BLOCK, 0x77))
       expect(await client.errnoOf(FLUSH, 0, 0)).toBe(0)
-      const writing = writeUntil(loading, () => false)
-      await new Promise((resolve) => setTimeout(resolve, 200))
+      const load = new Load(loading)
+      await load.reaches(50)
       served.child.kill('SIGKILL')
       await served.ended
-      const confirmed = await writing
+      await load.ended
+      const { confirmed } = load
+      expect(confirmed).toBeGreaterThanOrEqual(50)
       await using next = await RunningBlkd.serve(backing.locator, socket)
       const again = await open()
       expect((await again.read(32 * 2 ** 20, BLOCK)).bytes.every((byte) => byte === 0x77)).toBe(true)
@@ -148,11 +167,12 @@ for (const device of servableDevices.slice(1)) {
     it('stops in order under load: every confirmed write is in the image, exit code 0', async () => {
       const backing = await device.make(folder)
       await using served = await RunningBlkd.serve(backing.locator, socket)
-      const writing = writeUntil(await open(), () => false)
-      await new Promise((resolve) => setTimeout(resolve, 300))
+      const load = new Load(await open())
+      await load.reaches(50)
       expect(await served.stop()).toBe(0)
-      const confirmed = await writing
-      expect(confirmed).toBeGreaterThan(0)
+      await load.ended
+      const { confirmed } = load
+      expect(confirmed).toBeGreaterThanOrEqual(50)
       const image = readFileSync(String(backing.image))
       for (let block = 0; block < confirmed; block++) {
         const bytes = image.subarray(block * BLOCK, (block + 1) * BLOCK)

@@ -4,7 +4,7 @@ import { formatLocator, openDevice } from '@virtio-ts/device-locator'
 import { NbdServer } from '@virtio-ts/nbd'
 import type { ServeArguments } from '../command-line/serve-arguments.ts'
 import { blockDevice } from '../disk/block-device.ts'
-import { blockExport } from '../disk/block-export.ts'
+import { blockExport, isReadOnly } from '../disk/block-export.ts'
 import { Disk } from '../disk/disk.ts'
 import { reachableSize } from '../disk/unaligned.ts'
 import { nbdUri } from '../serve/nbd-uri.ts'
@@ -72,7 +72,7 @@ async function serveDisk(
       export: name,
       size: reachableSize(disk.driver),
       blockSize,
-      readOnly: readOnly || disk.driver.readOnly,
+      readOnly: readOnly || isReadOnly(disk.driver),
       cache,
       features,
       transport,

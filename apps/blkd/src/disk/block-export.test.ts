@@ -35,6 +35,10 @@ describe('an export of a block device', () => {
       multiConn: true,
     })
     expect(blockExport(made.disk, { readOnly: true }).connect().info.readOnly).toBe(true)
+    // Clients write anywhere, which its zones do not take.
+    const zoned = await open({ model: { capacity: 128, zoned: { model: 'host-managed', zoneSectors: 32 } } })
+    await using ___ = zoned.made
+    expect(zoned.session.info.readOnly).toBe(true)
     const other = await open({
       model: { capacity: 129, blockSize: 8192, readOnly: true, features: { DISCARD: false, WRITE_ZEROES: false } },
     })
@@ -130,6 +134,16 @@ describe('an export of a block device', () => {
     expect(flushes()).toBe(3)
     await session.flush()
     expect(flushes()).toBe(4)
+  })
+
+  it('flushes also where the device calls its cache a writethrough one', async () => {
+    // qemu-storage-daemon 7.2 always does, and syncs its file at a flush only.
+    const { made, session } = await open({ model: { ...model, writeback: false } })
+    await using _ = made
+    expect(made.disk.driver.cache).toBe('writethrough')
+    await session.write(0, [pattern(512)], true)
+    await session.flush()
+    expect(made.disk.driver.stats().flushes).toBe(2)
   })
 
   it('is fast with zeroes where storage is given back, and says no where that is not known', async () => {

@@ -27,11 +27,16 @@ export function blockExport(disk: Disk, options: BlockExportOptions = {}): NbdEx
   }
 }
 
+/** Clients write anywhere, and in any order: what a host-managed zoned device does not take. */
+export function isReadOnly(driver: BlockDriver): boolean {
+  return driver.readOnly || driver.zoned?.model === 'host-managed'
+}
+
 function infoOf(driver: BlockDriver, readOnly: boolean): NbdExportInfo {
   const { physicalBlockSize = 0 } = driver.limits.topology ?? {}
   return {
     size: reachableSize(driver),
-    readOnly: readOnly || driver.readOnly,
+    readOnly: readOnly || isReadOnly(driver),
     // A device that states more than anybody has is not believed.
     preferredBlockSize: Math.max(PREFERRED, driver.blockSize, physicalBlockSize <= 2 ** 20 ? physicalBlockSize : 0),
     trim: driver.features.has('DISCARD'),

@@ -57,6 +57,15 @@ describe('a disk whose device fails', () => {
     await served.connect().flush()
   })
 
+  it('tells so also where the device calls its cache a writethrough one', async () => {
+    await using made = await ModelDisk.open({ model: { ...model, writeback: false }, profiles: [broken(), honest()] })
+    const session = blockExport(made.disk).connect()
+    await session.write(0, [pattern(512)], false)
+    await session.read(0, 512).catch(() => {})
+    await until(() => made.events.some(({ event }) => event === 'reset'))
+    await expect(session.flush()).rejects.toMatchObject({ code: 'EIO' })
+  })
+
   it('tells nothing of the kind where everything had been flushed', async () => {
     await using made = await ModelDisk.open({
       model,

@@ -110,7 +110,7 @@ export class Disk {
   async #recover(reason: Error): Promise<void> {
     if (this.#stopping) return
     const driver = this.#driver
-    // Also where the device calls its cache a writethrough one: qemu-storage-daemon does, and keeps things back all the same.
+    // Also where the device calls its cache a writethrough one: qemu-storage-daemon 7.2 does, and syncs its file at a flush only.
     const keepsBack = driver.cache === 'writeback' || driver.features.has('FLUSH')
     if (keepsBack && this.#begun > this.#safe) this.#losses++
     this.#safe = this.#begun
