@@ -69,8 +69,10 @@ async function install(published, tarballs) {
   )
   const imported = await run(process.execPath, [join(scratch, 'import-all.mjs')])
   add(`import ${entries.length} entries`, imported.status === 0, imported.output)
-  const netd = await run(join(scratch, 'node_modules/.bin/netd'), ['--version'])
-  add('netd --version', netd.status === 0, netd.output)
+  for (const program of ['netd', 'blkd']) {
+    const { status, output } = await run(join(scratch, 'node_modules/.bin', program), ['--version'])
+    add(`${program} --version`, status === 0, output)
+  }
 }
 
 function add(name, passed, output) {

@@ -11,6 +11,7 @@ export const layers = {
   pci: { layer: 1, mayImport: ['memory', 'native'] },
   qemu: { layer: 1, mayImport: ['pci', 'memory', 'native'] },
   tap: { layer: 1, mayImport: ['native'] },
+  nbd: { layer: 1, mayImport: [] },
   core: { layer: 2, mayImport: ['spec', 'memory', 'virtqueue'] },
   'device-models': { layer: 2, mayImport: ['spec', 'memory', 'pci', 'native'] },
   'transport-pci': { layer: 3, mayImport: ['core', 'spec', 'memory', 'pci'] },
@@ -31,6 +32,7 @@ export const layers = {
       'transport-vhost-user',
     ],
   },
+  blkd: { layer: 5, mayImport: belowApps },
   netd: { layer: 5, mayImport: belowApps, outside: ['picocolors'] },
   conformance: { layer: 9, mayImport: belowApps, outside: ['vitest'] },
 }

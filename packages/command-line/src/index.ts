@@ -3,6 +3,7 @@
  * program of this project has in common; nothing here knows a device.
  * @packageDocumentation
  */
+export { claimSocket, isListening } from './claim-socket.ts'
 export { CommandError, type CommandErrorDetails } from './command-error.ts'
 export { type CommandIo, type ProgramIo, printJson, printLine, printMessage, writeTo } from './command-io.ts'
 export type { CommandSpec, OptionSpec } from './command-spec.ts'

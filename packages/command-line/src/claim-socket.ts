@@ -1,7 +1,8 @@
-import { codeOf, CommandError } from '@virtio-ts/command-line'
 import { chmodSync, linkSync, lstatSync, unlinkSync } from 'node:fs'
 import { connect, type Server } from 'node:net'
 import { dirname, join } from 'node:path'
+import { CommandError } from './command-error.ts'
+import { codeOf } from './exit-code-of.ts'
 
 /** Whether somebody listens on a Unix socket. Its file alone does not tell: it stays behind when its process is killed. */
 export function isListening(path: string): Promise<boolean> {
@@ -64,7 +65,7 @@ function identityOf(path: string): string | undefined {
 
 /**
  * Makes `server` listen at `path`, mode 0600. The socket is made under another name and linked to its own, which fails where
- * that is taken: of two netds that start at once one wins.
+ * that is taken: of two programs that start at once one wins.
  * @returns a function that removes the file, unless it is somebody else's by then
  * @throws CommandError `control.socket-in-use`
  */
