@@ -26,6 +26,7 @@ export { addressOf, type Mapping, mapShared } from './mapping.ts'
 export { memfdCreate, preallocate, sealAgainstResize, truncate } from './memfd.ts'
 export { enterNewNetworkNamespace } from './namespace.ts'
 export { PollEvent, poll } from './poll.ts'
+export { openPty, openTerminal, type Pty } from './pty.ts'
 export {
   AddressFamily,
   acceptUnix,
@@ -37,4 +38,13 @@ export {
   socketPair,
 } from './socket.ts'
 export { errnoName, SystemError } from './system-error.ts'
+export {
+  rawModes,
+  setTerminalModes,
+  setWindowSize,
+  type TerminalModes,
+  terminalModes,
+  type WindowSize,
+  windowSize,
+} from './terminal.ts'
 export { type WatchOptions, watchReadable } from './watch-readable.ts'
