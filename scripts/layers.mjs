@@ -32,6 +32,8 @@ export const layers = {
     ],
   },
   netd: { layer: 5, mayImport: belowApps, outside: ['picocolors'] },
+  vcon: { layer: 5, mayImport: belowApps },
+  balloond: { layer: 5, mayImport: belowApps },
   conformance: { layer: 9, mayImport: belowApps, outside: ['vitest'] },
 }
 

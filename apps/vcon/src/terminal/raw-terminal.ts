@@ -1,0 +1,43 @@
+import { rawModes, setTerminalModes, type TerminalModes, terminalModes } from '@virtio-ts/native'
+
+/**
+ * A terminal in raw mode, until `restore()`. Its modes are put back in every way in which this process can end, but SIGKILL: also when it
+ * exits in the middle of something.
+ */
+export class RawTerminal {
+  readonly #fd: number
+  readonly #modes: TerminalModes
+  readonly #restore = (): void => this.restore()
+  readonly #enter = (): void => setTerminalModes(this.#fd, rawModes(this.#modes))
+  #restored = false
+
+  /** @returns undefined where `fd` is no terminal @throws SystemError */
+  static enter(fd: number): RawTerminal | undefined {
+    const modes = terminalModes(fd)
+    return modes && new RawTerminal(fd, modes)
+  }
+
+  private constructor(fd: number, modes: TerminalModes) {
+    this.#fd = fd
+    this.#modes = modes
+    process.on('exit', this.#restore)
+    // A shell puts its own modes back when it lets a stopped program go on.
+    process.on('SIGCONT', this.#enter)
+    this.#enter()
+  }
+
+  get isRaw(): boolean {
+    return !this.#restored
+  }
+
+  /** Idempotent. Never throws: a terminal that was hung up has no modes that matter. */
+  restore(): void {
+    if (this.#restored) return
+    this.#restored = true
+    process.off('exit', this.#restore)
+    process.off('SIGCONT', this.#enter)
+    try {
+      setTerminalModes(this.#fd, this.#modes)
+    } catch {}
+  }
+}
