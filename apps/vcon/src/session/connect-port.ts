@@ -39,13 +39,14 @@ export async function connectPort(options: ConnectOptions): Promise<Ending> {
   const ended = once(local.input, 'end').then(() => 'end of input')
   ended.catch(() => {})
   port.pipe(local.output, { end: false })
-  local.input.pipe(port, { end: false })
+  const close = openWhileConnected(local, port)
   const escaped = local.escaped.then(() => 'escape')
   let reason = await Promise.race([fails, stopped, escaped, ended])
   const finished = new Promise<void>((resolve) => port.once('finish', resolve))
-  local.input.unpipe(port)
+  close()
   local.release()
-  for (let left: unknown = local.input.read(); left !== null; left = local.input.read()) port.write(left)
+  if (port.hostConnected || !local.waits)
+    for (let left: unknown = local.input.read(); left !== null; left = local.input.read()) port.write(left)
   port.end()
   if (reason === 'end of input' && local.lingers) {
     const taken = finished.then(() => silence(port, options.wait))
@@ -53,6 +54,21 @@ export async function connectPort(options: ConnectOptions): Promise<Ending> {
   }
   await Promise.race([fails, finished, delay(LAST_WORDS, undefined, { ref: false })])
   return { reason, lost: port.writableFinished ? undefined : port.writableLength }
+}
+
+/**
+ * Passes input on. What goes to a port where nobody is at the other end, devices throw away: the input waits for somebody, but that of a
+ * person, who sees that nothing answers. @returns a function that ends it
+ */
+function openWhileConnected({ input, waits }: LocalEnd, port: ConsolePort): () => void {
+  const open = (): void => void input.pipe(port, { end: false })
+  const shut = (): void => void input.unpipe(port)
+  if (!waits || port.hostConnected) open()
+  if (waits) port.on('host-connected', open).on('host-disconnected', shut)
+  return () => {
+    port.off('host-connected', open).off('host-disconnected', shut)
+    shut()
+  }
 }
 
 function whenAborted(signal: AbortSignal): Promise<string> {

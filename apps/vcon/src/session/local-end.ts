@@ -22,6 +22,8 @@ export interface LocalEnd {
   readonly newline: string
   /** Whether somebody who leaves waits for answers that are on their way: between pipes. */
   readonly lingers: boolean
+  /** Whether input waits for somebody at the other end of the port. */
+  readonly waits: boolean
   /** Resolves when the user wants to leave; never, where there is nobody to want it. */
   readonly escaped: Promise<void>
   /** A terminal made for others. */
@@ -56,6 +58,7 @@ export function standardEnd({ stdin, stdout }: StandardStreams, escape: number |
       return terminal?.isRaw ? '\r\n' : '\n'
     },
     lingers: terminal === undefined,
+    waits: terminal === undefined,
     escaped: filter.escaped,
     resize: () => {},
     release,
@@ -76,6 +79,7 @@ export function linkedEnd(path: string): LocalEnd {
       output: terminal,
       newline: '\n',
       lingers: false,
+      waits: true,
       escaped: never,
       terminal,
       resize: (size) => terminal.resize(size),

@@ -28,7 +28,7 @@ const CHUNK = 65536
  * A new terminal as a stream: what is written to it, programs that open the terminal read, and the other way round. Programs may come and
  * go. While nobody has the terminal open, writes wait. Its modes are raw, and are again when the last program has left.
  *
- * Events beside those of a stream: `opened`, `left`.
+ * Events beside those of a stream: `opened`, `left`; of a visit of less than 50 ms there may be none.
  */
 export class PtyStream extends Duplex {
   /** `/dev/pts/3` */
@@ -87,7 +87,7 @@ export class PtyStream extends Duplex {
     this.#openTimer = setInterval(() => this.#look(), OPEN_INTERVAL)
   }
 
-  /** Whether somebody has opened the terminal, or has left something behind on a visit between two looks. */
+  /** Whether somebody has opened the terminal, or has been there between two looks. */
   #look(): void {
     const events = poll(this.#pty.fd, PollEvent.IN, 0)
     if ((events & PollEvent.HUP) === 0) {
@@ -95,8 +95,14 @@ export class PtyStream extends Duplex {
       this.#inUse = true
       this.emit('opened')
       this.#transmit()
-    } else if ((events & PollEvent.IN) === 0) return
+    } else if ((events & PollEvent.IN) === 0) return this.#tidy()
     if (this.#wanted) this.#receive()
+  }
+
+  /** The next one finds the terminal as it was at first, and what arrives until then is not echoed. */
+  #tidy(): void {
+    const modes = terminalModes(this.#pty.fd)
+    if (modes && Buffer.compare(modes, this.#modes) !== 0) setTerminalModes(this.#pty.fd, this.#modes)
   }
 
   #left(): void {
@@ -104,8 +110,7 @@ export class PtyStream extends Duplex {
     if (!this.#inUse || this.destroyed) return
     this.#inUse = false
     clearTimeout(this.#fullTimer)
-    // The next one finds the terminal as it was at first, and what arrives until then is not echoed.
-    setTerminalModes(this.#pty.fd, this.#modes)
+    this.#tidy()
     this.emit('left')
     this.#lookLater()
   }

@@ -11,14 +11,15 @@ export class TerminalLink {
   readonly #remove = (): void => this.remove()
 
   /**
-   * A link that leads nowhere, as a program that was killed leaves it, is replaced; anything else is left alone.
+   * A link that leads nowhere, as a program that was killed leaves it, is replaced, and one that leads to this terminal, whose number a
+   * killed one had before; anything else is left alone.
    * @throws CommandError `link.exists`, `link.failed`
    */
   constructor(path: string, target: string) {
     this.#path = path
     this.#target = target
     try {
-      if (leadsNowhere(path)) unlinkSync(path)
+      if (isOfNoUse(path, target)) unlinkSync(path)
       symlinkSync(target, path)
     } catch (cause) {
       throw codeOf(cause) === 'EEXIST' ? occupied(path) : failed(path, cause)
@@ -37,12 +38,16 @@ export class TerminalLink {
   }
 }
 
-function leadsNowhere(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true && !existsSync(path)
+function isLink(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true
+}
+
+function isOfNoUse(path: string, target: string): boolean {
+  return isLink(path) && (!existsSync(path) || readlinkSync(path) === target)
 }
 
 function occupied(path: string): CommandError {
-  const link = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true
+  const link = isLink(path)
   return new CommandError('link.exists', `${path} is there already`, {
     why: link
       ? `it leads to ${readlinkSync(path)}, which may be another program's; only a link that leads nowhere is replaced`
