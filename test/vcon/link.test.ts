@@ -13,7 +13,11 @@ import { OtherEnd, RunningVcon } from '../support/running-vcon.ts'
 const LENGTH = 10_000_000
 const sh = (script: string): Promise<{ stdout: string }> => promisify(execFile)('sh', ['-c', script])
 
-requirement('qemu', 'sha256sum', 'stty')('vcon attach --link', () => {
+requirement(
+  'qemu',
+  'sha256sum',
+  'stty',
+)('vcon attach --link', () => {
   let end: OtherEnd
   let link: string
   let vcon: RunningVcon

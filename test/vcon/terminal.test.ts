@@ -1,12 +1,14 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
-import { rawModes } from '@virtio-ts/native'
+import type { Readable } from 'node:stream'
+import { close, openTerminal, rawModes } from '@virtio-ts/native'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { requirement } from '../requirements.ts'
 import { OtherEnd, VconOnTerminal } from '../support/running-vcon.ts'
 
 const program = new URL('../../apps/vcon/bin/vcon.js', import.meta.url).pathname
+const parts = new URL('../../apps/vcon/dist/index.js', import.meta.url).href
 
 /** Everything a socket has said. */
 function listen(peer: Socket): () => string {
@@ -20,7 +22,11 @@ async function until(condition: () => boolean, what: string): Promise<void> {
   expect(condition(), what).toBe(true)
 }
 
-requirement('qemu', 'setsid', 'stty')('vcon attach on a terminal', () => {
+requirement(
+  'qemu',
+  'setsid',
+  'stty',
+)('vcon attach on a terminal', () => {
   let end: OtherEnd
   let vcon: VconOnTerminal
   let peer: Socket
@@ -133,6 +139,28 @@ requirement('qemu', 'setsid', 'stty')('vcon attach on a terminal', () => {
     expect(vcon.messages).toContain('port 1 "org.example.agent"')
     expect(vcon.messages).toContain('fix: --port org.example.agent')
     expect(vcon.modes).toEqual(vcon.before)
+  })
+
+  it('a program that crashes leaves the terminal as it was', async () => {
+    vcon = VconOnTerminal.start(['model:console'])
+    await vcon.event('ready')
+    vcon.type('\x1d')
+    await vcon.ended
+    // Not one of the descriptors that Node looks after by itself.
+    const terminal = openTerminal(vcon.path)
+    const script = `import { RawTerminal } from ${JSON.stringify(parts)}
+      RawTerminal.enter(3)
+      process.stdout.write('raw')
+      setTimeout(() => { throw new Error('crash') }, 300)`
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+      stdio: ['ignore', 'pipe', 'ignore', terminal],
+    })
+    const ended = once(child, 'close')
+    await once(child.stdout as Readable, 'data')
+    expect(vcon.modes).toEqual(rawModes(vcon.before))
+    expect((await ended)[0]).toBe(1)
+    expect(vcon.modes).toEqual(vcon.before)
+    close(terminal)
   })
 
   it('list has number, name, kind, and whether somebody is there', () => {

@@ -80,6 +80,7 @@ export function windowSize(fd: number): WindowSize {
 /** Programs in the foreground of the terminal get a SIGWINCH if it changed. @throws SystemError; RangeError beyond 65535 */
 export function setWindowSize(fd: number, { columns, rows }: WindowSize): void {
   for (const value of [columns, rows])
-    if (!Number.isInteger(value) || value < 0 || value > 0xffff) throw new RangeError(`a terminal of ${columns}x${rows}`)
+    if (!Number.isInteger(value) || value < 0 || value > 0xffff)
+      throw new RangeError(`a terminal of ${columns}x${rows}`)
   ioctl(fd, TIOCSWINSZ, new Uint8Array(Uint16Array.of(rows, columns, 0, 0).buffer))
 }

@@ -54,11 +54,7 @@ function escapeHint(escape: number | undefined): string {
 }
 
 /** Standard output is the port's, unless a terminal of its own is. */
-function reporter(
-  { link, json }: AttachArguments,
-  io: CommandIo,
-  local: LocalEnd,
-): (event: AttachEvent) => void {
+function reporter({ link, json }: AttachArguments, io: CommandIo, local: LocalEnd): (event: AttachEvent) => void {
   return (event) => {
     if (json && link !== undefined) void printJson(io, event)
     else if (json) io.stderr.write(`${JSON.stringify(event)}${local.newline}`)

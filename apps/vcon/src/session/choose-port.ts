@@ -20,10 +20,7 @@ export function choosePort<P extends Port>(ports: readonly P[], wanted: number |
   if (found) return found
   const first = ports[0]
   throw new CommandError('console.no-port', `the device has no port${wanted === undefined ? '' : ` ${wanted}`}`, {
-    why:
-      first === undefined
-        ? 'it has none at all'
-        : ['it has', ...ports.map((port) => `  port ${portTitle(port)}`)],
+    why: first === undefined ? 'it has none at all' : ['it has', ...ports.map((port) => `  port ${portTitle(port)}`)],
     fix: first === undefined ? 'plug a port into the device' : `--port ${first.name ?? first.id}`,
   })
 }
