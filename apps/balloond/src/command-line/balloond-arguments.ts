@@ -61,7 +61,13 @@ export function balloondArguments({ flags, values, positionals }: ParsedArgument
   }
 }
 
-function decimal(values: ParsedArguments['values'], name: string, otherwise: number, least: number, most: number): number {
+function decimal(
+  values: ParsedArguments['values'],
+  name: string,
+  otherwise: number,
+  least: number,
+  most: number,
+): number {
   const text = values.get(name)
   if (text === undefined) return otherwise
   const number = /^[0-9]{1,5}(\.[0-9]{1,3})?$/.test(text) ? Number(text) : Number.NaN

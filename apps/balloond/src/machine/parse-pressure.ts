@@ -17,7 +17,8 @@ export function parsePressure(text: string): Pressure | undefined {
 
 /** `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`; kernels may add fields. */
 function average(text: string, line: 'some' | 'full'): number | undefined {
-  const [, number] = new RegExp(`^${line} (?:[^\\n]* )?avg10=([0-9]{1,3}(?:\\.[0-9]{1,6})?)(?: |$)`, 'm').exec(text) ?? []
+  const [, number] =
+    new RegExp(`^${line} (?:[^\\n]* )?avg10=([0-9]{1,3}(?:\\.[0-9]{1,6})?)(?: |$)`, 'm').exec(text) ?? []
   const percent = Number(number)
   return number === undefined || percent > 100 ? undefined : percent
 }
