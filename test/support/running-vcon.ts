@@ -108,7 +108,7 @@ export class VconOnTerminal extends RunningVcon {
     const child = spawn('setsid', ['--ctty', process.execPath, program, 'attach', ...args, '--json'], {
       stdio: [terminal, terminal, 'pipe'],
     })
-    super(child, child.stderr)
+    super(child, child.stderr as Readable)
     this.before = before
     this.#keyboard = keyboard
     this.#terminal = terminal

@@ -1,7 +1,7 @@
 import { CommandError } from '@virtio-ts/command-line'
 import type { BalloonStatistics } from '@virtio-ts/driver-balloon'
 import { join } from 'node:path'
-import { cgroupAvailable } from './cgroup.ts'
+import { cgroupAvailable, controllerFile } from './cgroup.ts'
 import { machineStatistics } from './machine-statistics.ts'
 import { pageSize } from './page-size.ts'
 import { parseFields } from './parse-fields.ts'
@@ -45,7 +45,7 @@ export class MemoryMonitor {
     const { pressure, cgroup } = options
     const candidates = [
       ...(pressure === undefined ? [] : [pressure]),
-      ...(cgroup === undefined ? [] : [join(cgroup, 'memory.pressure')]),
+      ...(cgroup === undefined ? [] : [controllerFile(cgroup, 'pressure')]),
       join(monitor.#proc, 'pressure/memory'),
     ]
     for (const candidate of pressure === undefined ? candidates : candidates.slice(0, 1)) {
