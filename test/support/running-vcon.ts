@@ -141,6 +141,11 @@ export class VconOnTerminal extends RunningVcon {
     throw new Error(`never seen: ${JSON.stringify(text)} in ${JSON.stringify(this.#screen)}`)
   }
 
+  /** Whoever was at the keyboard has gone. */
+  hangUp(): void {
+    this.#keyboard.destroy()
+  }
+
   async close(): Promise<void> {
     this.child.kill('SIGKILL')
     await this.ended

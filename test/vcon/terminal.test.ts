@@ -141,6 +141,14 @@ requirement(
     expect(vcon.modes).toEqual(vcon.before)
   })
 
+  it('a terminal that is hung up ends it, and QEMU with it', async () => {
+    await attach()
+    const [qemu] = vcon.children
+    vcon.hangUp()
+    expect(await vcon.ended).toEqual({ code: 0, signal: null })
+    expect(() => process.kill(qemu as number, 0)).toThrow('ESRCH')
+  })
+
   it('a program that crashes leaves the terminal as it was', async () => {
     vcon = VconOnTerminal.start(['model:console'])
     await vcon.event('ready')

@@ -32,7 +32,7 @@ describe('connectPort', () => {
 
   afterEach(() => driver.close())
 
-  function connect(end: Partial<LocalEnd> = {}): Promise<Ending> {
+  function connect(end: Partial<LocalEnd> = {}, lastWords = 2000): Promise<Ending> {
     const local: LocalEnd = {
       input,
       output,
@@ -46,7 +46,7 @@ describe('connectPort', () => {
       ...end,
     }
     const failed = new Promise<never>((_, reject) => driver.on('fault', reject))
-    return connectPort({ driver, port, local, wait: 30, signal: controller.current.signal, failed })
+    return connectPort({ driver, port, local, wait: 30, signal: controller.current.signal, failed, lastWords })
   }
 
   const heard = (): string => Buffer.from(model.port(1).takeReceived()).toString()
@@ -74,6 +74,17 @@ describe('connectPort', () => {
     const { reason, lost } = await ending
     expect(reason).toBe('SIGTERM')
     expect(lost).toBeGreaterThan(30_000)
+  })
+
+  it('a signal while what was typed last is on its way cuts that short', async () => {
+    model.port(1).reading = false
+    const ending = connect({}, 2 ** 30)
+    input.write(Buffer.alloc(100_000))
+    await settle()
+    escape()
+    await settle(100)
+    controller.current.abort('SIGINT')
+    expect(await ending).toMatchObject({ reason: 'escape', lost: expect.any(Number) })
   })
 
   it('the end of a piped input waits until the device has taken all of it, and for an answer', async () => {

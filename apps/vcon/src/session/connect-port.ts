@@ -4,7 +4,6 @@ import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { LocalEnd } from './local-end.ts'
 
-/** Milliseconds that what is on its way has when it ends before its time. */
 const LAST_WORDS = 2000
 
 export interface ConnectOptions {
@@ -14,6 +13,8 @@ export interface ConnectOptions {
   /** Milliseconds of silence after the end of the input, where that lingers. */
   readonly wait: number
   readonly signal: AbortSignal
+  /** Milliseconds that what is on its way has when it ends before its time. @defaultValue 2000 */
+  readonly lastWords?: number
   /** Rejects when the device fails. */
   readonly failed: Promise<never>
 }
@@ -52,7 +53,9 @@ export async function connectPort(options: ConnectOptions): Promise<Ending> {
     const taken = finished.then(() => silence(port, options.wait))
     reason = await Promise.race([fails, stopped, taken.then(() => 'end of input')])
   }
-  await Promise.race([fails, finished, delay(LAST_WORDS, undefined, { ref: false })])
+  // A signal cuts it short, unless it is the one that has ended it.
+  const cut = signal.aborted ? [] : [stopped]
+  await Promise.race([fails, finished, delay(options.lastWords ?? LAST_WORDS, undefined, { ref: false }), ...cut])
   return { reason, lost: port.writableFinished ? undefined : port.writableLength }
 }
 
