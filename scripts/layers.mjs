@@ -34,6 +34,8 @@ export const layers = {
   },
   blkd: { layer: 5, mayImport: belowApps },
   netd: { layer: 5, mayImport: belowApps, outside: ['picocolors'] },
+  vcon: { layer: 5, mayImport: belowApps },
+  balloond: { layer: 5, mayImport: belowApps },
   conformance: { layer: 9, mayImport: belowApps, outside: ['vitest'] },
 }
 

@@ -32,6 +32,7 @@ const byPrefix: Readonly<Record<string, ExitCode>> = {
   'qmp.': ExitCode.UNAVAILABLE,
   'model.': ExitCode.UNAVAILABLE,
   'vhost-user.': ExitCode.UNAVAILABLE,
+  'console.': ExitCode.UNAVAILABLE,
   // It was there and working; a new start resets it.
   'device.needs-reset': ExitCode.TEMPORARY,
   'device.reset-timeout': ExitCode.TEMPORARY,

@@ -156,6 +156,48 @@ describe('pages', () => {
   })
 })
 
+describe('setLimit', () => {
+  it('more pages come in, and pages come out, as far as the device wants them', async () => {
+    const { model, driver, source } = await bench({ options: { maxPages: 0 } })
+    model.target = 600
+    await turns()
+    expect(driver).toMatchObject({ target: 600, actual: 0, limit: 0 })
+    for (const limit of [300, 500, 100, 0, 1000]) {
+      driver.setLimit(limit)
+      await turns()
+      expect(driver).toMatchObject({ limit, actual: Math.min(limit, 600) })
+      expect(model.pages.size).toBe(Math.min(limit, 600))
+      expect(source.taken).toBe(Math.min(limit, 600))
+    }
+    model.target = 200
+    await turns()
+    expect(driver.actual).toBe(200)
+  })
+
+  it('§ 5.5.6.1 without DEFLATE_ON_OOM nothing comes out that the device wants, and nothing is added', async () => {
+    const { model, driver } = await bench({ model: { features: { DEFLATE_ON_OOM: false } } })
+    model.target = 300
+    await turns()
+    driver.setLimit(100)
+    await turns()
+    expect(driver.actual).toBe(300)
+    model.target = 400
+    await turns()
+    expect(driver.actual).toBe(300)
+    model.target = 50
+    await turns()
+    expect(driver.actual).toBe(50)
+    model.target = 400
+    await turns()
+    expect(driver.actual).toBe(100)
+  })
+
+  it('takes whole numbers of pages only', async () => {
+    const { driver } = await bench()
+    for (const pages of [-1, 0.5, Number.NaN, 2 ** 32]) expect(() => driver.setLimit(pages)).toThrow(RangeError)
+  })
+})
+
 describe('release', () => {
   it('§ 5.5.6.1 takes pages back with DEFLATE_ON_OOM, until the device changes its mind', async () => {
     const { model, driver } = await bench()

@@ -111,6 +111,22 @@ export class BalloonDriver implements AsyncDisposable {
     return this.#sizer.actual
   }
 
+  /** Pages in the balloon at most, whatever the device wants. */
+  get limit(): number {
+    return this.#sizer.limit
+  }
+
+  /**
+   * Sets another limit, and goes there: more pages come in as far as the device wants them, and pages above it come out where
+   * DEFLATE_ON_OOM was negotiated. Without, those stay until the device does not want them any more; none are added.
+   * @throws RangeError for what is no number of pages
+   * @see VIRTIO 1.3 § 5.5.6.1 "Driver Requirements: Device Operation"
+   */
+  setLimit(pages: number): void {
+    if (!Number.isInteger(pages) || pages < 0 || pages > 0xffffffff) throw new RangeError(`a limit of ${pages} pages`)
+    this.#sizer.limit = pages
+  }
+
   get features(): NegotiatedFeatures<BalloonFeatureName> {
     return this.#device.features
   }
@@ -125,7 +141,7 @@ export class BalloonDriver implements AsyncDisposable {
 
   /**
    * Takes pages out of the balloon though the device wants them there: for an owner that is out of memory. They stay out until the device
-   * changes its target. Without DEFLATE_ON_OOM only as many as the device can do without.
+   * changes its target, or `setLimit()` is called. Without DEFLATE_ON_OOM only as many as the device can do without.
    * Rejects with VirtioError `balloon.deflate-forbidden`, or the device's fault.
    * @param most pages
    * @returns how many came out

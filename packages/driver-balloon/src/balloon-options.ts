@@ -12,7 +12,7 @@ export interface BalloonOptions extends InitializeOptions {
    * @see VIRTIO 1.3 § 5.5.6.6 "Page Poison"
    */
   readonly poison?: number
-  /** Pages in the balloon at most, whatever the device wants. @defaultValue no limit but that of `pages` */
+  /** Pages in the balloon at most, whatever the device wants, until `setLimit()`. @defaultValue no limit but that of `pages` */
   readonly maxPages?: number
   /** Milliseconds until `pages` is asked again, when it had too few. @defaultValue 1000 */
   readonly retryInterval?: number

@@ -30,6 +30,7 @@ export class BalloonSizer {
   /** Pages that the device was told of, and that are not given back yet. */
   readonly #held: number[] = []
   #target = 0
+  #limit: number
   #turn: Promise<void> = Promise.resolve()
   #scheduled = false
   #wasShort = false
@@ -38,6 +39,7 @@ export class BalloonSizer {
 
   constructor(options: SizerOptions) {
     this.#options = options
+    this.#limit = options.maxPages
     this.#memory = options.device.allocate(4 * BATCH)
   }
 
@@ -49,6 +51,16 @@ export class BalloonSizer {
   /** Pages in the balloon, as the device has acknowledged them. */
   get actual(): number {
     return this.#pages.length
+  }
+
+  /** Pages in the balloon at most, as far as its device lets them out. */
+  get limit(): number {
+    return this.#limit
+  }
+
+  set limit(pages: number) {
+    this.#limit = pages
+    this.wake()
   }
 
   /** Looks at the target, and goes there. */
@@ -102,12 +114,11 @@ export class BalloonSizer {
   }
 
   async #adjust(): Promise<void> {
-    const { device, maxPages } = this.#options
+    const { device } = this.#options
     clearTimeout(this.#retry)
     while (!this.#stopped && !device.fault) {
       await this.#readTarget()
-      const wanted = Math.min(this.#target, maxPages)
-      const missing = wanted - this.actual
+      const missing = this.#wanted() - this.actual
       if (missing === 0) break
       if (missing < 0) await this.#deflate(-missing)
       else if ((await this.#inflate(missing)) === 0) return this.#short(missing)
@@ -115,6 +126,13 @@ export class BalloonSizer {
       await new Promise((resolve) => setImmediate(resolve))
     }
     this.#wasShort = false
+  }
+
+  /** VIRTIO 1.3 § 5.5.6.1 "Driver Requirements: Device Operation": without DEFLATE_ON_OOM nothing comes out that the device wants. */
+  #wanted(): number {
+    const wanted = Math.min(this.#target, this.#limit)
+    if (this.#options.device.features.has('DEFLATE_ON_OOM')) return wanted
+    return Math.max(wanted, Math.min(this.#target, this.actual))
   }
 
   async #readTarget(): Promise<void> {

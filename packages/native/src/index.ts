@@ -31,6 +31,7 @@ export { enterNewNetworkNamespace } from './namespace.ts'
 export { pageLength } from './page-length.ts'
 export { NotifySocket } from './notify-socket.ts'
 export { PollEvent, poll } from './poll.ts'
+export { openPty, openTerminal, type Pty } from './pty.ts'
 export {
   AddressFamily,
   acceptUnix,
@@ -42,4 +43,13 @@ export {
   socketPair,
 } from './socket.ts'
 export { errnoName, SystemError } from './system-error.ts'
+export {
+  rawModes,
+  setTerminalModes,
+  setWindowSize,
+  type TerminalModes,
+  terminalModes,
+  type WindowSize,
+  windowSize,
+} from './terminal.ts'
 export { type WatchOptions, watchReadable } from './watch-readable.ts'
