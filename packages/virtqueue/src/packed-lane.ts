@@ -90,10 +90,12 @@ export class PackedLane extends RingLane {
       // First what is used, then, behind one barrier for all of it, what was written.
       const run = this.#run(limit - count, slot, at, outstanding - count)
       let end = countExpected(deviceArea, slot, run, used, order, at, inOrder, batch, count)
+      const whole = run > 0 && end === run
+      let word = 0
       // Beyond what is out any descriptor that says it is used is a lie.
-      const word = run === 0 ? deviceArea.usedWord(slot) : written[count + end]!
-      const more = (end === run && run > 0) || (word & USED_MASK) === used
-      if (more && (end < run || run === 0)) {
+      if (!whole) word = run === 0 ? deviceArea.usedWord(slot) : written[count + end]!
+      const more = whole || (word & USED_MASK) === used
+      if (more && !whole) {
         violation = this.#unexpected(word & 0xffff, slot + end, at + end, count + end)
         // Behind a batch nobody knows yet where the next one is.
         if (violation === undefined && this.#left === 0) {
@@ -158,9 +160,11 @@ export class PackedLane extends RingLane {
     while (count < size) {
       const run = this.#run(size - count, slot, at, outstanding - count)
       let end = countExpected(deviceArea, slot, run, used, order, at, inOrder, this.#scratch, 0)
-      const word = run === 0 ? deviceArea.usedWord(slot) : this.#scratch.written[end]!
-      const more = (end === run && run > 0) || (word & USED_MASK) === used
-      if (more && (end < run || run === 0)) {
+      const whole = run > 0 && end === run
+      let word = 0
+      if (!whole) word = run === 0 ? deviceArea.usedWord(slot) : this.#scratch.written[end]!
+      const more = whole || (word & USED_MASK) === used
+      if (more && !whole) {
         violation = this.#unexpected(word & 0xffff, slot + end, at + end, count + end)
         if (violation === undefined) end += inOrder ? this.#left : 1
       }
