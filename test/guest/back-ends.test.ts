@@ -36,7 +36,7 @@ requirement('guest')('our back-end programs under a Linux guest', () => {
     guest = await bootGuest({
       sharedMemory: true,
       parts: ['block'],
-      timeoutSeconds: 400,
+      timeoutSeconds: 900,
       qemuArguments: [
         ...[
           '-chardev',
