@@ -73,12 +73,9 @@ export class GuestMachine {
     return [...kernelComplaints(this.console), ...qemuComplaints(this.stderr)]
   }
 
-  /** Resolves at the next piece of console or stderr, at the end, or when the signal is aborted. @param {AbortSignal} signal @returns {Promise<void>} */
-  change(signal) {
-    return new Promise((resolve) => {
-      this.#listeners.push(resolve)
-      signal.addEventListener('abort', () => resolve(), { once: true })
-    })
+  /** Resolves at the next piece of console or stderr, and at the end. @returns {Promise<void>} */
+  change() {
+    return new Promise((resolve) => this.#listeners.push(resolve))
   }
 
   #wakeUp() {

@@ -73,7 +73,11 @@ export function makeImage(plan, cache, folder) {
     writeFileSync(join(image, 'kernel'), extractVmlinux(bzImage) ?? readFileSync(bzImage))
     writeFileSync(join(image, 'version'), `${version}\n`)
     // Another process may have made it meanwhile.
-    if (!existsSync(folder)) renameSync(image, folder)
+    try {
+      renameSync(image, folder)
+    } catch (error) {
+      if (!existsSync(folder)) throw error
+    }
   } finally {
     rmSync(work, { recursive: true, force: true })
   }

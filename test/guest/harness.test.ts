@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { bootGuest, type Guest } from '../../scripts/guest/linux-guest.mjs'
+import { bootGuest, type Guest, GuestError, type GuestProcess } from '../../scripts/guest/linux-guest.mjs'
 import { requirement } from '../requirements.ts'
 
 const folder = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
@@ -53,9 +53,8 @@ requirement('guest')('a Linux guest', () => {
       expect(
         (await guest.run(['sh', '-c', 'mount | grep hugetlbfs; grep HugePages_Total /proc/meminfo'])).stdout,
       ).toMatch(/\/dev\/hugepages.*\nHugePages_Total: +4\n/)
-      for (const tool of ['iperf3', 'ethtool', 'ping', 'udhcpc', 'tcpdump', 'lspci']) {
-        expect(await guest.run(['which', tool]), tool).toMatchObject({ code: 0 })
-      }
+      const tools = ['iperf3', 'ethtool', 'ping', 'udhcpc', 'tcpdump', 'lspci']
+      expect(await guest.run(['which', ...tools])).toMatchObject({ code: 0 })
     })
 
     it('gives an address to the network card over DHCP', async () => {
@@ -77,7 +76,9 @@ requirement('guest')('a Linux guest', () => {
     })
 
     it('spawns a process, waits for what it says, and kills it', async () => {
-      const child = await guest.spawn(['sh', '-c', 'read line; echo "got $line"; exec sleep 1000'], { stdin: true })
+      const child: GuestProcess = await guest.spawn(['sh', '-c', 'read line; echo "got $line"; exec sleep 1000'], {
+        stdin: true,
+      })
       expect((await guest.run(['kill', '-0', String(child.pid)])).code).toBe(0)
       child.write('this\n')
       expect(await child.waitForLine(/^got/)).toBe('got this')
@@ -119,7 +120,9 @@ requirement('guest')('a Linux guest', () => {
       await guest.run(['sh', '-c', 'echo "WARNING: said by a test" > /dev/kmsg'])
       expect(guest.complaints()).toEqual([expect.stringContaining('WARNING: said by a test')])
       await expect(guest.shutdown()).rejects.toMatchObject({ code: 'guest.complaint' })
-      await expect(guest.run(['true'])).rejects.toMatchObject({ code: 'guest.closed' })
+      const late = await guest.run(['true']).catch((error: unknown) => error)
+      expect(late).toBeInstanceOf(GuestError)
+      expect(late).toMatchObject({ code: 'guest.closed' })
       expect(existsSync(`/proc/${guest.pid}`)).toBe(false)
     })
   })
@@ -138,7 +141,7 @@ requirement('guest')('a Linux guest', () => {
   it('run from the command line: 1 when a test fails, with what ran of the checkout', async () => {
     const scratch = mkdtempSync(join(tmpdir(), 'virtio-ts-harness-'))
     try {
-      const { code, stdout } = await runProgram([verdict, `--coverage=${scratch}`])
+      const { code, stdout } = await runProgram([verdict, '--timeout=110', `--coverage=${scratch}`])
       expect(stdout).toMatch(/^not ok .*failing\.test\.mjs|^not ok .*fails on purpose/m)
       expect(stdout).toContain('# pass 2\n# fail 1\n')
       expect(code).toBe(1)
@@ -152,7 +155,7 @@ requirement('guest')('a Linux guest', () => {
   })
 
   it('run from the command line: 125 for a panic, which ends it at once, and 2 without a folder', async () => {
-    const panic = await runProgram([folder('panic')])
+    const panic = await runProgram([folder('panic'), '--timeout=110'])
     expect(panic.stderr).toContain('Kernel panic - not syncing: sysrq triggered crash')
     expect(panic.code).toBe(125)
     expect((await runProgram([])).code).toBe(2)

@@ -2,4 +2,4 @@
 import { writeFileSync } from 'node:fs'
 import { test } from 'node:test'
 
-test('panics on purpose', () => writeFileSync('/proc/sysrq-trigger', 'c'))
+void test('panics on purpose', () => writeFileSync('/proc/sysrq-trigger', 'c'))

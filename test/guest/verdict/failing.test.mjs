@@ -2,4 +2,4 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-test('fails on purpose', () => assert.equal(1 + 1, 3))
+void test('fails on purpose', () => assert.equal(1 + 1, 3))

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { featureNames, featureSet } from '@virtio-ts/spec'
 
-test('imports the packages of the checkout, as built', () => {
+void test('imports the packages of the checkout, as built', () => {
   assert.deepEqual(featureNames(featureSet(90), {}), ['bit 90'])
 })
-test('has the kernel of the guest', () => assert.match(readFileSync('/proc/cmdline', 'utf8'), /rdinit=\/init/))
+void test('has the kernel of the guest', () => assert.match(readFileSync('/proc/cmdline', 'utf8'), /rdinit=\/init/))
