@@ -90,7 +90,9 @@ class BareRing {
     const start = performance.now()
     const end = this.used + count
     while (this.used < end) {
-      this.used += (Atomics.load(deviceArea, 1) - this.used) & 0xffff
+      const came = (Atomics.load(deviceArea, 1) - this.used) & 0xffff
+      if (came > depth) throw new Error(`${came} requests came back of ${depth} that were with the device`)
+      this.used += came
       const wanted = Math.min(this.used + depth, end)
       const added = wanted - this.available
       if (added === 0) continue

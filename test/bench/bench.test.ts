@@ -36,3 +36,26 @@ requirement(
     await expect(run('nothing')).rejects.toMatchObject({ code: 2, stderr: expect.stringContaining('vhost-user') })
   })
 })
+
+requirement(
+  'qemu',
+  'qemu-img',
+  'qemu-storage-daemon',
+  twoCores,
+)('the benchmark of disks', () => {
+  it('prints a row for each back-end, and percentiles of ours', async () => {
+    const { stdout } = await run('block', '--quick', '--json', '32', 'write')
+    const rows = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+    for (const name of ['qemu-storage-daemon', 'QEMU', 'null, polled']) {
+      const row = rows.find((candidate) => candidate['case'] === `${name}, write, depth 32`)
+      expect(row).toMatchObject({ unit: 'requests/s', n: 1, ours: expect.any(Number), peer: expect.any(Number) })
+      expect(rows.find((candidate) => candidate['case'] === `${name}, write, depth 32: 99 %`)).toMatchObject({
+        unit: 'µs',
+        peer: null,
+      })
+    }
+  })
+})

@@ -36,7 +36,7 @@ requirement('guest')('our back-end programs under a Linux guest', () => {
     guest = await bootGuest({
       sharedMemory: true,
       parts: ['block'],
-      timeoutSeconds: 400,
+      timeoutSeconds: 900,
       qemuArguments: [
         ...[
           '-chardev',
@@ -78,13 +78,13 @@ requirement('guest')('our back-end programs under a Linux guest', () => {
 
     it('takes a file system, a verified random load on it, and is clean afterwards', async () => {
       await sh('mkfs.ext4 -q /dev/vda; mkdir -p /mnt; mount -o discard /dev/vda /mnt')
-      await sh(fio('--directory=/mnt --size=24M --rw=randrw --do_verify=1 --fsync=64'), 200)
+      await sh(fio('--directory=/mnt --size=24M --rw=randrw --do_verify=1 --fsync=64'), 400)
       await sh('for n in 1 2 3 4 5 6 7 8; do dd if=/dev/urandom of=/mnt/$n bs=64k count=16 2>/dev/null; done')
       const sums = await sh('cd /mnt; sha256sum 1 2 3 4 5 6 7 8')
       await sh('umount /mnt; echo 3 > /proc/sys/vm/drop_caches; mount -o discard /dev/vda /mnt')
       expect(await sh('cd /mnt; sha256sum 1 2 3 4 5 6 7 8')).toBe(sums)
       await sh('umount /mnt; fsck.ext4 -f -n /dev/vda')
-    }, 300_000)
+    }, 600_000)
 
     it('gives the storage of deleted files back to the image', async () => {
       // Until here nothing has ended: QEMU has nothing to say either.
@@ -100,7 +100,7 @@ requirement('guest')('our back-end programs under a Linux guest', () => {
       'ended by %s under a load and started again: no request is lost, and the file system is clean',
       async (signal) => {
         await sh('mount /dev/vda /mnt')
-        const load = sh(fio('--directory=/mnt --size=24M --rw=randwrite --do_verify=1 --fsync=32'), 200)
+        const load = sh(fio('--directory=/mnt --size=24M --rw=randwrite --do_verify=1 --fsync=32'), 400)
         for (let round = 0; round < 3; round++) {
           await new Promise((resolve) => setTimeout(resolve, RECONNECTED))
           if (signal === 'SIGTERM') expect(await disk.terminate()).toBe(0)

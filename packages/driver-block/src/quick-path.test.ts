@@ -1,6 +1,11 @@
 import { hostile } from '@virtio-ts/device-models'
+import type { DmaRegion } from '@virtio-ts/memory'
+import { heapDma } from '@virtio-ts/memory/heap'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { BlockDriver } from './block-driver.ts'
+import type { BlockLimits } from './block-limits.ts'
+import { QuickPath } from './quick-path.ts'
+import { StagingPool } from './staging-pool.ts'
 import { type BlockBench, type BlockBenchOptions, openBlockBench, pattern, turns } from '../test-support/block-bench.ts'
 
 const benches: BlockBench[] = []
@@ -128,5 +133,25 @@ describe('a request of one segment', () => {
       }
     }
     expect(onReleased).toHaveBeenCalledTimes(4)
+  })
+
+  it('that its queue refuses takes nothing with it, and is left to the long way', () => {
+    const allocator = heapDma(1 << 20)
+    const allocate = (length: number): DmaRegion => allocator.allocate(length)
+    const pool = new StagingPool({ allocate, slots: 4, memory: 65_536, bufferLength: 16_384 })
+    const refusing = {
+      submit: () => {
+        throw new Error('no room')
+      },
+    }
+    const limits = { sizeMax: 65_536, zoned: undefined } as unknown as BlockLimits
+    const path = new QuickPath({ channel: refusing as never, pool, transfer: {} as never, limits, unit: 512 })
+    const onReleased = vi.fn<() => void>()
+    for (let n = 0; n < 10; n++) {
+      expect(path.read(0, new Uint8Array(512))).toBe(undefined)
+      expect(path.direct(1, 0, [allocator.allocate(512)], onReleased)).toBe(undefined)
+    }
+    expect(pool.leases).toBe(0)
+    expect(onReleased).not.toHaveBeenCalled()
   })
 })
