@@ -161,6 +161,49 @@ describe('any bytes', () => {
     )
   })
 
+  it('as writes that arrive in pieces, cut anywhere: the disk holds what was sent', async () => {
+    const write = fc.record({ offset: fc.nat(SIZE - 5000), data: fc.uint8Array({ maxLength: 5000 }) })
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(write, { minLength: 1, maxLength: 6 }),
+        fc.array(fc.nat(6000), { maxLength: 12 }),
+        async (writes, cuts) => {
+          const client = await served.open({ structured: false })
+          const sent: Buffer[] = []
+          const expected = Buffer.from(disk.bytes)
+          for (const [index, { offset, data }] of writes.entries()) {
+            const header = Buffer.alloc(28)
+            header.writeUInt32BE(0x25609513, 0)
+            header.writeUInt16BE(1, 6)
+            header.writeBigUInt64BE(BigInt(index), 8)
+            header.writeBigUInt64BE(BigInt(offset), 16)
+            header.writeUInt32BE(data.length, 24)
+            sent.push(header, Buffer.from(data))
+            expected.set(data, offset)
+          }
+          let rest = Buffer.concat(sent)
+          for (const cut of cuts) {
+            client.send(rest.subarray(0, cut))
+            rest = rest.subarray(cut)
+            await new Promise((resolve) => setImmediate(resolve))
+          }
+          client.send(rest)
+          const answered = new Set<bigint>()
+          for (const _ of writes) {
+            const { cookie, error } = await client.reply()
+            expect(error).toBe(0)
+            answered.add(cookie)
+          }
+          expect(answered.size).toBe(writes.length)
+          expect(disk.bytes.equals(expected)).toBe(true)
+          client.close()
+          await stillServes()
+        },
+      ),
+      options,
+    )
+  })
+
   it('after requests: the client is hung up on', async () => {
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ minLength: 28, maxLength: 200 }), async (bytes) => {

@@ -128,7 +128,7 @@ describe('a disk that is stopped', () => {
 
   it('lets go of a device that does not flush in time, and says so', async () => {
     const made = await ModelDisk.open({ model, profiles: [hostile([{ kind: 'never-complete' }])] })
-    await expect(made.disk.stop(50)).rejects.toMatchObject({ name: 'TimeoutError' })
+    await expect(made.disk.stop(50)).rejects.toMatchObject({ code: 'blkd.flush-timeout' })
     expect(made.released).toBe(1)
   })
 

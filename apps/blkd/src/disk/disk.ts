@@ -153,13 +153,26 @@ export class Disk {
     this.#stopSignal.abort()
     await this.#recovery
     try {
-      if (!this.#away && !this.#driver.readOnly) await this.#driver.flush({ signal: AbortSignal.timeout(patience) })
+      if (!this.#away && !this.#driver.readOnly) await this.#lastFlush(AbortSignal.timeout(patience))
     } finally {
       try {
         await this.#driver.close()
       } finally {
         await this.#device.release()
       }
+    }
+  }
+
+  async #lastFlush(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#driver.flush({ signal })
+    } catch (error) {
+      if (!signal.aborted) throw error
+      throw new CommandError('blkd.flush-timeout', 'the device did not flush in time before it was stopped', {
+        why: 'what was written since the last flush of a client may be lost',
+        fix: 'look after the storage behind the device',
+        cause: error,
+      })
     }
   }
 }
