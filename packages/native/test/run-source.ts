@@ -11,7 +11,7 @@ export interface SourceResult {
 /**
  * Runs a text of ESM in a Node of its own. In it, `@virtio-ts/native` is this package's source.
  *
- * @param options `inherit`: descriptors that the child has as 3, 4, ...; `timeoutMs`: it is killed then
+ * @param options `inherit`: descriptors that the child has as 3, 4, ...; `timeoutMs`: it is killed then; `ownSession`: it has no terminal
  */
 export async function runSource(
   script: string,
@@ -19,6 +19,7 @@ export async function runSource(
     readonly inherit?: readonly number[]
     readonly timeoutMs?: number
     readonly nodeOptions?: readonly string[]
+    readonly ownSession?: boolean
   } = {},
 ): Promise<SourceResult> {
   const child: ChildProcess = spawn(
@@ -35,6 +36,7 @@ export async function runSource(
       cwd: fileURLToPath(new URL('..', import.meta.url)),
       env: { PATH: process.env['PATH'] },
       stdio: ['ignore', 'pipe', 'pipe', ...(options.inherit ?? [])],
+      detached: options.ownSession === true,
       timeout: options.timeoutMs ?? 20_000,
       killSignal: 'SIGKILL',
     },

@@ -87,7 +87,8 @@ describe('BalloonSession', () => {
     const count = model.reports.length
     fn = modelFunction(model, { dma: heapDma(32 * MiB) })
     await open({ free: MiB, dryRun: true })
-    await new Promise((resolve) => setTimeout(resolve, 100))
+    // Reports are made every two seconds.
+    await new Promise((resolve) => setTimeout(resolve, 2300))
     expect(model.reports).toHaveLength(count)
   })
 

@@ -54,7 +54,6 @@ export class BalloonSession {
         statistics: () => monitor.statistics(),
         // Nothing goes in before the first decision.
         maxPages: 0,
-        ...(options.dryRun ? { reportInterval: 0 } : {}),
       })
       const session = new BalloonSession(device, driver, source, monitor, options, report)
       session.#begin()

@@ -76,6 +76,21 @@ describe('connectPort', () => {
     expect(lost).toBeGreaterThan(30_000)
   })
 
+  it('what was typed before leaving arrives, though the port was full then', async () => {
+    model.port(1).reading = false
+    const ending = connect()
+    input.write(Buffer.alloc(100_000, 'a'))
+    input.write('tail')
+    await settle()
+    escape()
+    await settle()
+    model.port(1).reading = true
+    expect(await ending).toEqual({ reason: 'escape', lost: undefined })
+    const all = heard()
+    expect(all).toHaveLength(100_004)
+    expect(all.endsWith('tail')).toBe(true)
+  })
+
   it('a signal while what was typed last is on its way cuts that short', async () => {
     model.port(1).reading = false
     const ending = connect({}, 2 ** 30)
@@ -83,6 +98,8 @@ describe('connectPort', () => {
     await settle()
     escape()
     await settle(100)
+    // The terminal is back already: Ctrl-C means that signal again.
+    expect(released).toBe(1)
     controller.current.abort('SIGINT')
     expect(await ending).toMatchObject({ reason: 'escape', lost: expect.any(Number) })
   })
