@@ -9,8 +9,8 @@ import { BackEndProgram } from '../support/back-end-program.ts'
 import { DiskImage } from '../support/disk-image.ts'
 
 const MiB = 2 ** 20
-/** Milliseconds after which QEMU has found the next back-end: it looks every second. */
-const RECONNECTED = 2000
+/** Milliseconds after which a connected front-end has set its rings up. */
+const SETTLED = 2000
 
 /** QEMU 7.2 ends by SIGSEGV at DRIVER_OK when a vhost device has MSI-X vectors and there is no KVM. */
 const vectors = accelerator() === 'kvm' ? '' : ',vectors=0'
@@ -102,7 +102,9 @@ requirement('guest')('our back-end programs under a Linux guest', () => {
         await sh('mount /dev/vda /mnt')
         const load = sh(fio('--directory=/mnt --size=24M --rw=randwrite --do_verify=1 --fsync=32'), 400)
         for (let round = 0; round < 3; round++) {
-          await new Promise((resolve) => setTimeout(resolve, RECONNECTED))
+          // Not amid the exchange of messages: what QEMU does then is not what this is about.
+          await disk.connected()
+          await new Promise((resolve) => setTimeout(resolve, SETTLED))
           if (signal === 'SIGTERM') expect(await disk.terminate()).toBe(0)
           else await disk.kill()
           disk = await launchDisk()

@@ -39,6 +39,14 @@ export class BackEndProgram {
     return own
   }
 
+  /** Waits until a front-end has connected. @throws Error when none comes in time */
+  async connected(): Promise<void> {
+    for (let waited = 0; !this.#output.includes('connected'); waited += 10) {
+      if (waited > 60_000) throw new Error(`no front-end came to the back-end program: ${this.#output}`)
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+  }
+
   signal(signal: 'SIGSTOP' | 'SIGCONT' | 'SIGHUP'): void {
     this.#child.kill(signal)
   }
