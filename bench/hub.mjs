@@ -38,7 +38,7 @@ export async function* run() {
 
 /** @param {QemuBench} bench @param {boolean} polled @returns {Promise<number>} frames received a second */
 async function measure(bench, polled) {
-  const options = { interrupts: /** @type {const} */ (polled ? 'none' : 'auto') }
+  const options = { interrupts: /** @type {'none' | 'auto'} */ (polled ? 'none' : 'auto') }
   const from = await NetDriver.open(await VirtioPciDriver.attach(bench.function(0)), options)
   const to = await NetDriver.open(await VirtioPciDriver.attach(bench.function(1)), options)
   const frame = Uint8Array.of(...to.mac, ...from.mac, 0x88, 0xb5, ...new Uint8Array(frameLength - 14))

@@ -45,7 +45,12 @@ export interface DmaAllocator {
 }
 
 export class DmaError extends Error {
-  readonly code: 'memory.exhausted' | 'memory.in-use' | 'memory.not-allocated' | 'memory.unavailable'
+  readonly code:
+    | 'memory.exhausted'
+    | 'memory.in-use'
+    | 'memory.no-physical-address'
+    | 'memory.not-allocated'
+    | 'memory.unavailable'
   constructor(code: DmaError['code'], message: string, options?: ErrorOptions) {
     super(message, options)
     this.name = 'DmaError'

@@ -1,11 +1,9 @@
 /**
- * Memory in huge pages, which another process can map: for DPDK back-ends, which are faster with it, and for devices without
- * an IOMMU, which need memory that never moves.
+ * Memory in huge pages, which another process can map: for DPDK back-ends, which are faster with it.
  * @packageDocumentation
  */
-import { readFileSync } from 'node:fs'
-import { close, memfdCreate, preallocate, SystemError, sealAgainstResize, truncate } from '@virtio-ts/native'
-import { DmaError } from './dma.ts'
+import { close } from '@virtio-ts/native'
+import { hugePageFile } from './huge-page-file.ts'
 import { MappedDma, type MappedDmaOptions } from './mapped-dma.ts'
 
 export { MappedDma, type MappedDmaOptions } from './mapped-dma.ts'
@@ -17,48 +15,11 @@ export { MappedDma, type MappedDmaOptions } from './mapped-dma.ts'
  * @throws DmaError `memory.unavailable` when there are too few free huge pages, or none on this kernel
  */
 export function hugetlbDma(length: number, options: MappedDmaOptions = {}): MappedDma {
-  const pageLength = hugePageLength()
-  const pages = Math.ceil(length / pageLength)
-  const whole = pages * pageLength
-  let fd: number | undefined
+  const file = hugePageFile(length)
   try {
-    fd = memfdCreate('virtio-ts', { hugetlb: true })
-    truncate(fd, whole)
-    sealAgainstResize(fd)
-    // A page that is missing later, at the first access, would be a SIGBUS: take them now.
-    preallocate(fd, whole)
-    return new MappedDma(fd, whole, options)
+    return new MappedDma(file.fd, file.length, options)
   } catch (error) {
-    if (fd !== undefined) close(fd)
-    if (!(error instanceof SystemError)) throw error
-    throw unavailable(pages, pageLength, error)
+    close(file.fd)
+    throw error
   }
-}
-
-/** Bytes of a huge page of the default size. @throws DmaError `memory.unavailable` when this kernel has none */
-function hugePageLength(): number {
-  const kibibytes = /^Hugepagesize:\s+(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1]
-  if (kibibytes === undefined) {
-    throw new DmaError(
-      'memory.unavailable',
-      'this kernel has no huge pages (no Hugepagesize in /proc/meminfo): use ordinary shared memory, or a kernel with CONFIG_HUGETLBFS',
-    )
-  }
-  return Number(kibibytes) * 1024
-}
-
-function unavailable(pages: number, pageLength: number, cause: SystemError): DmaError {
-  const pool = `/sys/kernel/mm/hugepages/hugepages-${pageLength / 1024}kB`
-  const free = readCount(`${pool}/free_hugepages`) - readCount(`${pool}/resv_hugepages`)
-  const total = readCount(`${pool}/nr_hugepages`)
-  return new DmaError(
-    'memory.unavailable',
-    `${pages} huge pages of ${pageLength / 1024} KiB are needed, ${free} of ${total} are free: ` +
-      `make more with \`sysctl vm.nr_hugepages=${total - free + pages}\` as root (soon after boot, before memory is fragmented)`,
-    { cause },
-  )
-}
-
-function readCount(path: string): number {
-  return Number(readFileSync(path, 'utf8'))
 }

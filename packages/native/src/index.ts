@@ -22,9 +22,11 @@ export {
 } from './file-descriptor.ts'
 export { IoVector } from './io-vector.ts'
 export { ioctl } from './ioctl.ts'
+export { mapPages } from './map-pages.ts'
 export { addressOf, type Mapping, mapShared } from './mapping.ts'
 export { memfdCreate, preallocate, sealAgainstResize, truncate } from './memfd.ts'
 export { enterNewNetworkNamespace } from './namespace.ts'
+export { pageLength } from './page-length.ts'
 export { PollEvent, poll } from './poll.ts'
 export {
   AddressFamily,

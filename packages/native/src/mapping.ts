@@ -3,13 +3,14 @@ import { errno, libc, pointerTo, viewOf } from './libc.ts'
 import { SystemError } from './system-error.ts'
 
 // asm-generic/mman-common.h
-const PROT_READ = 0x1
-const PROT_WRITE = 0x2
-const MAP_SHARED = 0x01
-const MAP_PRIVATE = 0x02
-const MAP_FIXED = 0x10
-const MAP_ANONYMOUS = 0x20
-const MAP_NORESERVE = 0x4000
+export const PROT_NONE = 0x0
+export const PROT_READ = 0x1
+export const PROT_WRITE = 0x2
+export const MAP_SHARED = 0x01
+export const MAP_PRIVATE = 0x02
+export const MAP_FIXED = 0x10
+export const MAP_ANONYMOUS = 0x20
+export const MAP_NORESERVE = 0x4000
 
 /** Memory shared with whoever else maps the same file. */
 export interface Mapping {
@@ -47,6 +48,11 @@ export function mapShared(fd: number, length: number, offset = 0): Mapping {
   if (!Number.isSafeInteger(offset) || offset < 0) throw new RangeError(`${offset} is no file offset`)
   const address = libc.mmap(0, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset)
   if (address === -1) throw new SystemError('mmap', errno(), `${length} bytes of descriptor ${fd}`)
+  return mappingAt(address, length)
+}
+
+/** The pages at `address`, mapped by the caller, as a `Mapping`: whose `unmap` gives them back. */
+export function mappingAt(address: number, length: number): Mapping {
   const buffer = viewOf(address, length)
   let mapped = true
   return {

@@ -9,6 +9,7 @@ export { findMsix, isMsixEnabled, Msix, type MsixCapability } from './msix-capab
 export { formatAddress, type PciAddress, parseAddress } from './pci-address.ts'
 export { PciCommand, PciConfig, type PciConfigAccess, type PciConfigReader, PciStatus } from './pci-config.ts'
 export {
+  type DmaAddressSpace,
   type InterruptVector,
   type PciBar,
   PciError,

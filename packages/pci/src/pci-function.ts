@@ -35,6 +35,13 @@ export interface InterruptVector {
   watch(listener: () => void): () => void
 }
 
+/**
+ * What the addresses mean that a device is given: `bus` addresses go through the platform's IOMMU where it has one, `physical`
+ * ones go past it. Which of them a device takes, it says itself (virtio: ACCESS_PLATFORM); with the wrong kind it reads and
+ * writes memory that is somebody else's.
+ */
+export type DmaAddressSpace = 'bus' | 'physical'
+
 /** A PCI function that a user-space driver owns. Whoever opened it closes it. */
 export interface PciFunction {
   /** `domain:bus:device.function`, e.g. `0000:00:04.0`. */
@@ -65,8 +72,18 @@ export interface PciFunction {
    * transport must make the device lower it (for virtio: read the ISR status).
    */
   intx(): InterruptVector | undefined
-  /** Memory that the function can reach by DMA. */
+  /**
+   * Memory that the function can reach by DMA. On a bus with `setAddressSpace` there is none before it was called, unless the
+   * function was opened for one address space: reading it throws `PciError` `pci.address-space`.
+   */
   readonly dma: DmaAllocator
+  /**
+   * Says which addresses the device takes, once its transport knows, and provides `dma` to match. The same again changes
+   * nothing. Missing on a bus where both are one: no IOMMU is between its devices and memory.
+   * @throws PciError `pci.address-space` when the function was opened for the other one, this bus cannot provide it, or regions
+   * of the other one are out; what providing the memory throws: `pci.memory-locked`, `pci.iova-reserved`, `pci.dma-map`, DmaError
+   */
+  setAddressSpace?(space: DmaAddressSpace): void
   /** Sets the bus-master bit: without it the function can neither reach memory nor signal. */
   setBusMaster(enabled: boolean): void
   /** True once the function is known to be gone (unplugged, its bus ended). */
@@ -90,6 +107,18 @@ export type PciErrorCode =
   | 'pci.gone'
   | 'pci.access'
   | 'pci.address'
+  | 'pci.not-found'
+  | 'pci.not-bound'
+  | 'pci.driver-bound'
+  | 'pci.no-iommu-group'
+  | 'pci.group-not-viable'
+  | 'pci.no-vfio'
+  | 'pci.permission'
+  | 'pci.in-use'
+  | 'pci.address-space'
+  | 'pci.memory-locked'
+  | 'pci.iova-reserved'
+  | 'pci.dma-map'
 
 export class PciError extends Error {
   readonly code: PciErrorCode

@@ -67,6 +67,7 @@ export class PciTransport implements Transport {
     return this.#registers.legacy
   }
 
+  /** Where the bus has more than one address space, not before features were accepted: they say which one it is. */
   get dma(): DmaAllocator {
     return this.#fn.dma
   }
@@ -95,6 +96,7 @@ export class PciTransport implements Transport {
           { device: this.location, detail: { features: `0x${unusable.toString(16)}` } },
         )
       }
+      this.#chooseAddressSpace(features)
       this.#registers.writeFeatures(features)
       this.#accepted = features
     })
@@ -276,6 +278,24 @@ export class PciTransport implements Transport {
     this.#stopDma()
     this.#forgetFunction()
     this.#goneListeners.length = 0
+  }
+
+  /**
+   * The legacy interface has no such bit: its devices take physical addresses.
+   * @see VIRTIO 1.3 § 6.1 "Driver Requirements: Reserved Feature Bits"
+   */
+  #chooseAddressSpace(accepted: bigint): void {
+    if (this.#fn.setAddressSpace === undefined) return
+    const platform = hasFeature(accepted, ReservedFeature.ACCESS_PLATFORM)
+    if (!platform && hasFeature(this.#registers.readFeatures(), ReservedFeature.ACCESS_PLATFORM)) {
+      throw new VirtioError(
+        'features.access-platform',
+        `${this.location}: the device reaches memory through the platform's IOMMU and says so (ACCESS_PLATFORM); without that feature it is ` +
+          'unknown which addresses it would take. Accept it',
+        { device: this.location },
+      )
+    }
+    this.#fn.setAddressSpace(platform ? 'bus' : 'physical')
   }
 
   #setLive(live: boolean): void {
