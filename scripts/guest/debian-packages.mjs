@@ -2,6 +2,7 @@
 // Debian packages without installing them: resolved by apt's own lists, downloaded by apt-get, unpacked by dpkg-deb. No root needed.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
+import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { GuestError } from './guest-error.mjs'
 
@@ -16,11 +17,11 @@ const LIBRARY = /^(lib(?!perl|python|pam|semanage|file-find)|zlib1g$)/
  * @returns {DebianPackage[]} sorted by name
  */
 export function resolvePackages(names, follows = LIBRARY) {
-  const depends = output('apt-cache', ['depends', '--recurse', '--important', ...names])
+  const depends = apt('apt-cache', ['depends', '--recurse', '--important', ...names])
   const dependencies = depends.split('\n').filter((line) => /^[a-z0-9]/.test(line) && follows.test(line))
   const all = [...new Set([...names, ...dependencies])].sort()
   // One line each: 'URL' FILE SIZE HASH. A purely virtual package stops apt-get, hence only what has a candidate.
-  const uris = output('apt-get', ['download', '--print-uris', ...withCandidate(all)])
+  const uris = apt('apt-get', ['download', '--print-uris', ...withCandidate(all)])
   return [...uris.matchAll(/^'\S+' (\S+) \d+/gm)].map(([, file = '']) => ({ name: file.split('_')[0] ?? '', file }))
 }
 
@@ -31,7 +32,7 @@ export function firstAvailable(names) {
 
 /** In one question: apt reads all its lists for each. @param {readonly string[]} names */
 function withCandidate(names) {
-  const policy = output('apt-cache', ['policy', ...names])
+  const policy = apt('apt-cache', ['policy', ...names])
   const found = [...policy.matchAll(/^(\S+):\n {2}Installed: .*\n {2}Candidate: (?!\(none\))/gm)].map(
     ([, name]) => name,
   )
@@ -47,7 +48,7 @@ export function downloadPackages(packages, folder) {
   mkdirSync(partial, { recursive: true })
   try {
     const pinned = missing.map(({ name, file }) => `${name}=${decodeURIComponent(file.split('_')[1] ?? '')}`)
-    output('apt-get', ['download', '-q', '-o', 'APT::Sandbox::User=root', ...pinned], partial)
+    apt('apt-get', ['download', '-q', '-o', 'APT::Sandbox::User=root', ...pinned], partial)
     for (const { file } of missing) renameSync(join(partial, file), join(folder, file))
   } finally {
     rmSync(partial, { recursive: true, force: true })
@@ -58,6 +59,26 @@ export function downloadPackages(packages, folder) {
 export function unpackPackages(files, root) {
   const script = 'dpkg-deb --fsys-tarfile "$1" | tar -x -C "$2" --keep-directory-symlink --no-same-owner'
   for (const file of files) output('sh', ['-c', `set -e; ${script}`, 'sh', file, root])
+}
+
+/**
+ * Containers often tell apt to keep no index of its lists, which then costs a second for each question: it is kept with the images.
+ * @param {'apt-cache' | 'apt-get'} command @param {readonly string[]} args @param {string} [cwd]
+ */
+function apt(command, args, cwd) {
+  const index = ['pkgcache', 'srcpkgcache'].flatMap((name) => [
+    '-o',
+    `Dir::Cache::${name}=${cacheFolder()}/${name}.bin`,
+  ])
+  return output(command, [...index, ...args], cwd)
+}
+
+/** Where images and packages are kept, for all checkouts of a user. Nothing breaks when it is deleted. */
+export function cacheFolder() {
+  const base = process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache')
+  const folder = join(base, 'virtio-ts/guest')
+  mkdirSync(folder, { recursive: true })
+  return folder
 }
 
 /** @param {string} command @param {readonly string[]} args @param {string} [cwd] */
