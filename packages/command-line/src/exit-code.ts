@@ -9,6 +9,8 @@ export const ExitCode = {
   /** May work when tried again: a supervisor restarts. */
   TEMPORARY: 75,
   PERMISSION: 77,
+  /** It would cut this machine off or delete something: `--force` does it. */
+  NEEDS_FORCE: 78,
   /** Only for a second signal; the first one stops in order and ends with 0. */
   SIGINT: 130,
   SIGTERM: 143,

@@ -20,6 +20,7 @@ export {
   write,
   writeAt,
 } from './file-descriptor.ts'
+export { lockFile } from './file-lock.ts'
 export { IoVector } from './io-vector.ts'
 export { ioctl } from './ioctl.ts'
 export { mapPages } from './map-pages.ts'
@@ -27,6 +28,7 @@ export { addressOf, type Mapping, mapShared } from './mapping.ts'
 export { memfdCreate, preallocate, sealAgainstResize, truncate } from './memfd.ts'
 export { enterNewNetworkNamespace } from './namespace.ts'
 export { pageLength } from './page-length.ts'
+export { NotifySocket } from './notify-socket.ts'
 export { PollEvent, poll } from './poll.ts'
 export {
   AddressFamily,

@@ -42,6 +42,7 @@ export const libc: {
   readonly readv: (fd: number, vector: Bytes, count: number) => number
   readonly writev: (fd: number, vector: Bytes, count: number) => number
   readonly fcntl: (fd: number, command: number, argument: number) => number
+  readonly flock: (fd: number, operation: number) => number
   readonly ftruncate: (fd: number, length: number) => number
   readonly fallocate: (fd: number, mode: number, offset: number, length: number) => number
   readonly memfd_create: (name: string, flags: number) => number
@@ -75,6 +76,7 @@ export const libc: {
   readv: bind('readv', 'long', ['int', 'void *', 'int']),
   writev: bind('writev', 'long', ['int', 'void *', 'int']),
   fcntl: bind('fcntl', 'int', ['int', 'int', 'long']),
+  flock: bind('flock', 'int', ['int', 'int']),
   ftruncate: bind('ftruncate', 'int', ['int', 'int64_t']),
   fallocate: bind('fallocate', 'int', ['int', 'int', 'int64_t', 'int64_t']),
   memfd_create: bind('memfd_create', 'int', ['str', 'uint32_t']),

@@ -93,10 +93,48 @@ export const commands: readonly CommandSpec[] = [
     positionals: [],
     options: [],
     examples: [
-      ['netd devices', 'address, type, driver in use, interface, what taking it over would need'],
+      ['netd devices', 'type, driver in use, IOMMU group, interfaces, what taking it over would need'],
       ['netd devices --json', 'the same for scripts'],
     ],
     execute: async ({ flags }, io) => (await import('../commands/devices.ts')).devices({ json: flags.has('json') }, io),
+  },
+  {
+    name: 'bind',
+    summary: "take a PCI function from the kernel's driver",
+    positionals: [{ name: 'BDF', required: true }],
+    options: [
+      { name: 'driver', value: 'NAME', description: 'vfio-pci (the default), uio_pci_generic or none' },
+      { name: 'force', description: 'also when a default route goes over it, or other interfaces stand on it' },
+    ],
+    examples: [
+      ['sudo netd bind 0000:00:04.0', 'to vfio-pci; netd devices lists the addresses'],
+      ['sudo netd bind 0000:00:04.0 --driver uio_pci_generic', 'on a machine without an IOMMU'],
+    ],
+    notes: [
+      'Its interfaces go, with their addresses and routes. netd release brings all of that back, also after a crash.',
+      'Exit code 78: it would cut this machine off, or delete a VLAN; --force does it all the same.',
+    ],
+    execute: async (parsed, io) => {
+      const { bindArguments } = await import('./takeover-arguments.ts')
+      const args = bindArguments(parsed)
+      return (await import('../commands/bind.ts')).bind(args, io)
+    },
+  },
+  {
+    name: 'release',
+    summary: 'give a PCI function back to the driver it came from, with its addresses and routes',
+    positionals: [{ name: 'BDF', required: true }],
+    options: [],
+    examples: [
+      ['sudo netd release 0000:00:04.0', 'after netd bind, or after a netd that was killed'],
+      ['sudo netd release vfio:0000:00:04.0', 'a locator will do'],
+    ],
+    notes: ['Does nothing where there is nothing to give back. A function that a running netd has is refused.'],
+    execute: async (parsed, io) => {
+      const { releaseArguments } = await import('./takeover-arguments.ts')
+      const args = releaseArguments(parsed)
+      return (await import('../commands/release.ts')).release(args, io)
+    },
   },
   {
     name: 'show',

@@ -46,6 +46,7 @@ export class FakeSystem implements Disposable {
     }
     for (const name of fn.interfaces ?? []) {
       this.file(`${at}/virtio0/net/${name}/mtu`, '1500\n')
+      this.file(`${at}/virtio0/net/${name}/address`, '52:54:00:12:34:56\n')
       this.file(`sys/class/net/${name}/operstate`, 'up\n')
     }
   }

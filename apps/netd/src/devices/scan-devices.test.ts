@@ -120,20 +120,27 @@ describe('scanDevices', () => {
   it('says what netd would need: another way in, another driver, an IOMMU, the rest of the group', () => {
     system.add('0000:00:01.0', { device: '0x1041', driver: 'virtio-pci', interfaces: ['eth0'] })
     system.add('0000:00:02.0', { device: '0x1041', driver: 'vfio-pci', group: 7 })
-    system.add('0000:00:03.0', { vendor: '0x8086', device: '0x0001', group: 7 })
+    system.add('0000:00:03.0', { vendor: '0x8086', device: '0x0001', group: 7, driver: 'e1000e' })
+    system.add('0000:00:03.1', { vendor: '0x8086', device: '0x0001', group: 7, driver: 'pcieport' })
+    system.add('0000:00:03.2', { vendor: '0x8086', device: '0x0001', group: 7 })
     system.add('0000:00:04.0', { device: '0x1042' })
     system.file('proc/net/route', routeHeader + route('eth0'))
     const [routed, grouped, disk] = scanDevices(system.roots)
     expect(routed).toMatchObject({ driver: 'virtio-pci', iommuGroup: null, groupMembers: [] })
     expect(routed?.needs).toEqual([
-      'a default route over another interface: this machine is reached over eth0',
-      'its driver changed from virtio-pci to vfio-pci',
+      '--force: a default route of this machine goes over eth0',
+      'its driver changed from virtio-pci to vfio-pci: sudo netd bind 0000:00:01.0 --force',
       'an IOMMU, or sysfs: with hugepages',
       'a later netd: this version opens no PCI function of this machine',
     ])
-    expect(grouped).toMatchObject({ driver: 'vfio-pci', iommuGroup: 7, groupMembers: ['0000:00:03.0'] })
+    expect(grouped).toMatchObject({ driver: 'vfio-pci', iommuGroup: 7 })
+    expect(grouped?.groupMembers).toEqual([
+      { address: '0000:00:03.0', driver: 'e1000e' },
+      { address: '0000:00:03.1', driver: 'pcieport' },
+      { address: '0000:00:03.2', driver: null },
+    ])
     expect(grouped?.needs).toEqual([
-      'the rest of IOMMU group 7: 0000:00:03.0',
+      'the rest of IOMMU group 7 taken from the kernel too: 0000:00:03.0 (e1000e)',
       'a later netd: this version opens no PCI function of this machine',
     ])
     expect(disk?.needs).toEqual([])

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { iommuGroupBlockers } from '@virtio-ts/pci/binding'
 import { DeviceType, VirtioPci } from '@virtio-ts/spec'
 import { defaultRouteInterfaces } from './default-routes.ts'
 import { deviceLabel } from './device-label.ts'
@@ -11,7 +12,8 @@ export interface SystemRoots {
   readonly proc: string
 }
 
-const systemRoots: SystemRoots = { sys: '/sys', proc: '/proc' }
+/** The real ones. */
+export const systemRoots: SystemRoots = { sys: '/sys', proc: '/proc' }
 
 /** Virtio device types of the transitional IDs. @see VIRTIO 1.3 § 4.1.2.1 "Device Requirements: PCI Device Discovery" */
 const transitionalTypes: Readonly<Record<number, number>> = {
@@ -73,16 +75,19 @@ function withUppers(net: string, name: string, seen: Set<string> = new Set()): S
 function needsOf(found: Omit<VirtioFunction, 'needs'>): string[] {
   if (found.type !== DeviceType.NETWORK) return []
   const needs: string[] = []
-  for (const { name, defaultRoute } of found.interfaces) {
-    if (defaultRoute) needs.push(`a default route over another interface: this machine is reached over ${name}`)
-    else needs.push(`${name} taken down: the kernel uses it`)
-  }
+  const routed = found.interfaces.find(({ defaultRoute }) => defaultRoute)
+  if (routed !== undefined) needs.push(`--force: a default route of this machine goes over ${routed.name}`)
   if (found.driver !== 'vfio-pci') {
-    needs.push(found.driver === null ? 'a binding to vfio-pci' : `its driver changed from ${found.driver} to vfio-pci`)
+    const change =
+      found.driver === null ? 'a binding to vfio-pci' : `its driver changed from ${found.driver} to vfio-pci`
+    needs.push(`${change}: sudo netd bind ${found.address}${routed === undefined ? '' : ' --force'}`)
   }
   if (found.iommuGroup === null) needs.push('an IOMMU, or sysfs: with hugepages')
-  else if (found.groupMembers.length > 0)
-    needs.push(`the rest of IOMMU group ${found.iommuGroup}: ${found.groupMembers.join(', ')}`)
+  const blockers = iommuGroupBlockers({
+    others: found.groupMembers.map(({ address, driver }) => ({ address, driver: driver ?? undefined })),
+  })
+  for (const { address, driver } of blockers)
+    needs.push(`the rest of IOMMU group ${found.iommuGroup} taken from the kernel too: ${address} (${driver})`)
   // The honest end of the list, until vfio: and sysfs: are there.
   needs.push('a later netd: this version opens no PCI function of this machine')
   return needs
@@ -107,7 +112,7 @@ export function scanDevices({ sys, proc }: SystemRoots = systemRoots): VirtioFun
     const group = linkName(`${directory}/iommu_group`)
     const names = listNames(directory)
       .filter((entry) => /^virtio\d+$/.test(entry))
-      .flatMap((entry) => listNames(`${directory}/${entry}/net`))
+      .flatMap((virtio) => listNames(`${directory}/${virtio}/net`).map((name) => ({ virtio, name })))
     const entry = {
       address,
       vendor,
@@ -118,12 +123,19 @@ export function scanDevices({ sys, proc }: SystemRoots = systemRoots): VirtioFun
       generation: generationOf(device, directory),
       driver: linkName(`${directory}/driver`) ?? null,
       iommuGroup: group === undefined ? null : Number(group),
-      groupMembers: listNames(`${directory}/iommu_group/devices`).filter((other) => other !== address),
-      interfaces: names.map((name) => ({
+      groupMembers: listNames(`${directory}/iommu_group/devices`)
+        .filter((other) => other !== address)
+        .map((other) => ({ address: other, driver: linkName(`${bus}/${other}/driver`) ?? null })),
+      interfaces: names.map(({ virtio, name }) => ({
         name,
         defaultRoute: [...withUppers(net, name)].some((each) => routed.has(each)),
         up: readText(`${net}/${name}/operstate`) === 'up',
+        mac: readText(`${directory}/${virtio}/net/${name}/address`) ?? null,
+        mtu: readNumber(`${directory}/${virtio}/net/${name}/mtu`) ?? null,
+        addresses: [],
+        routes: [],
       })),
+      taken: null,
     }
     found.push({ ...entry, needs: needsOf(entry) })
   }

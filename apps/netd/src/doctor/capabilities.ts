@@ -1,7 +1,7 @@
 import type { Machine } from './machine.ts'
 
 /** Bits of capability sets, from linux/capability.h. */
-export const Capability = { NET_ADMIN: 12, IPC_LOCK: 14, SYS_ADMIN: 21 } as const
+export const Capability = { NET_ADMIN: 12, IPC_LOCK: 14, SYS_PTRACE: 19, SYS_ADMIN: 21 } as const
 
 /** Whether this process has a capability in effect. */
 export function hasCapability(machine: Machine, bit: number): boolean {

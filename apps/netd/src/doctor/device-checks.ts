@@ -1,5 +1,6 @@
 import { Capability, hasCapability } from './capabilities.ts'
 import { type Check, pass, warn } from './check.ts'
+import { moduleAdvice } from './module-advice.ts'
 
 /** Memory that a device's rings and buffers take at most, in bytes: what has to be locked while a real device may write to it. */
 const lockedMemory = 64 << 20
@@ -39,15 +40,43 @@ export const iommuCheck: Check = (machine) => {
   )
 }
 
-export const vfioCheck: Check = (machine) => {
-  const loaded = machine.exists('/sys/bus/pci/drivers/vfio-pci')
-  if (!loaded)
-    return warn('vfio', 'the vfio-pci driver is not loaded: needed for vfio: devices', 'sudo modprobe vfio-pci')
+export const vfioCheck: Check = async (machine) => {
+  if (!machine.exists('/sys/bus/pci/drivers/vfio-pci')) {
+    const { why, fix } = await moduleAdvice(machine, 'vfio-pci')
+    return warn('vfio', `${why}: needed for vfio: devices`, fix)
+  }
+  if (!machine.exists('/sys/module/vfio_iommu_type1')) {
+    const { why, fix } = await moduleAdvice(machine, 'vfio_iommu_type1')
+    return warn('vfio', `${why}: without it VFIO gives no device memory`, fix)
+  }
   const error = machine.exists('/dev/vfio/vfio') ? machine.tryOpen('/dev/vfio/vfio') : 'ENOENT'
   if (error === undefined) return pass('vfio', 'vfio-pci is loaded, /dev/vfio/vfio opens')
+  if (error === 'ENOENT')
+    return warn(
+      'vfio',
+      'vfio-pci is loaded, but there is no /dev/vfio/vfio',
+      'in a container: --device /dev/vfio; elsewhere: sudo udevadm trigger',
+    )
   return warn(
     'vfio',
     `vfio-pci is loaded, but /dev/vfio/vfio does not open (${error})`,
-    'run as root, or give your user the group of its device in /dev/vfio',
+    'run as root, or: sudo chmod 0666 /dev/vfio/vfio   (its usual mode; devices have files of their own)',
+  )
+}
+
+/** Files of groups: each has an owner of its own, root to begin with. */
+export const vfioGroupsCheck: Check = (machine) => {
+  const groups = machine.listNames('/dev/vfio').filter((path) => /(^|\/)(noiommu-)?\d+$/.test(path))
+  const paths = groups.map((each) => (each.startsWith('/') ? each : `/dev/vfio/${each}`))
+  const closed = paths.find((path) => machine.tryWritable(path) !== undefined)
+  if (closed !== undefined)
+    return warn(
+      'vfio-groups',
+      `${closed} may not be opened (${machine.tryWritable(closed)}): its devices cannot be used`,
+      `run as root, or: sudo chown ${machine.uid < 0 ? '$USER' : machine.uid} ${closed}`,
+    )
+  return pass(
+    'vfio-groups',
+    paths.length === 0 ? 'no device is bound to vfio-pci now' : `${paths.length} VFIO groups may be opened`,
   )
 }

@@ -29,6 +29,12 @@ describe('examine', () => {
         'memlock',
         'iommu',
         'vfio',
+        'vfio-groups',
+        'binding',
+        'ip',
+        'uio',
+        'pagemap',
+        'ptrace',
       ].map((id) => `pass ${id}`),
     )
     expect(results.find(({ id }) => id === 'qemu')?.summary).toBe('QEMU 7.2.22')
@@ -144,9 +150,46 @@ describe('examine', () => {
     ],
     ['memlock', { files: { ...unprivileged, '/proc/self/limits': '' } }, 'warn', /unknown number/, /ulimit/],
     ['iommu', { paths: [] }, 'warn', /no IOMMU/, /intel_iommu=on/],
-    ['vfio', { paths: [] }, 'warn', /not loaded/, /modprobe vfio-pci/],
-    ['vfio', { paths: ['/sys/bus/pci/drivers/vfio-pci'] }, 'warn', /does not open \(ENOENT\)/, /root/],
-    ['vfio', { openErrors: { '/dev/vfio/vfio': 'EACCES' } }, 'warn', /does not open \(EACCES\)/, /group/],
+    ['vfio', { paths: [] }, 'warn', /vfio-pci is not loaded:/, /^sudo modprobe vfio-pci$/],
+    [
+      'vfio',
+      { paths: [], programs: { modprobe: { exitCode: 1, output: '' } } },
+      'warn',
+      /not among this kernel's modules/,
+      /linux-modules-extra/,
+    ],
+    [
+      'vfio',
+      { paths: ['/sys/bus/pci/drivers/vfio-pci'] },
+      'warn',
+      /vfio_iommu_type1 is not loaded/,
+      /^sudo modprobe vfio_iommu_type1$/,
+    ],
+    [
+      'vfio',
+      { paths: ['/sys/bus/pci/drivers/vfio-pci', '/sys/module/vfio_iommu_type1'] },
+      'warn',
+      /no \/dev\/vfio\/vfio/,
+      /--device \/dev\/vfio/,
+    ],
+    ['vfio', { openErrors: { '/dev/vfio/vfio': 'EACCES' } }, 'warn', /does not open \(EACCES\)/, /root/],
+    ['vfio-groups', { paths: ['/dev/vfio/vfio'] }, 'pass', /no device is bound/, /^$/],
+    [
+      'vfio-groups',
+      { writeErrors: { '/dev/vfio/7': 'EACCES' }, changes: { uid: 1000 } },
+      'warn',
+      /\/dev\/vfio\/7 may not be opened \(EACCES\)/,
+      /sudo chown 1000 \/dev\/vfio\/7/,
+    ],
+    ['binding', { writeErrors: { '/sys/bus/pci/drivers_probe': 'EACCES' } }, 'warn', /EACCES/, /^sudo netd bind/],
+    ['binding', { writeErrors: { '/sys/bus/pci/drivers_probe': 'EROFS' } }, 'warn', /read-only/, /--privileged/],
+    ['binding', { paths: [] }, 'warn', /no PCI bus/, /vhost-user/],
+    ['ip', { programs: { ip: { exitCode: undefined, output: '' } } }, 'warn', /no ip command/, /iproute2/],
+    ['ip', { programs: { ip: { exitCode: 1, output: 'invalid option' } } }, 'warn', /not answer in JSON/, /iproute2/],
+    ['uio', { paths: [] }, 'warn', /uio_pci_generic is not loaded/, /^sudo modprobe uio_pci_generic$/],
+    ['pagemap', { paths: [] }, 'warn', /no \/proc\/self\/pagemap/, /CONFIG_PROC_PAGE_MONITOR/],
+    ['pagemap', { files: unprivileged }, 'warn', /no CAP_SYS_ADMIN/, /^sudo/],
+    ['ptrace', { files: unprivileged }, 'warn', /no CAP_SYS_PTRACE/, /^sudo/],
   ])('%s in environment %j', async (id, parts, status, summary, fix) => {
     const result = await check(id, parts)
     expect(result.status).toBe(status)
@@ -177,6 +220,8 @@ describe('thisMachine', () => {
   it('opens, reads and lists, or says that it cannot', () => {
     expect(thisMachine.tryOpen('/dev/null')).toBeUndefined()
     expect(thisMachine.tryOpen('/does/not/exist')).toBe('ENOENT')
+    expect(thisMachine.tryWritable('/dev/null')).toBeUndefined()
+    expect(thisMachine.tryWritable('/does/not/exist')).toBe('ENOENT')
     expect(thisMachine.readText('/proc/self/status')).toContain('CapEff')
     expect(thisMachine.readText('/does/not/exist')).toBeUndefined()
     expect(thisMachine.listNames('/does/not/exist')).toEqual([])

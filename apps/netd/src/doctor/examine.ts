@@ -1,7 +1,8 @@
 import type { Check, CheckResult } from './check.ts'
-import { hugepagesCheck, iommuCheck, memlockCheck, vfioCheck } from './device-checks.ts'
+import { hugepagesCheck, iommuCheck, memlockCheck, vfioCheck, vfioGroupsCheck } from './device-checks.ts'
 import { type Machine, thisMachine } from './machine.ts'
 import { nativeCheck, nodeCheck, platformCheck, qemuCheck } from './program-checks.ts'
+import { bindingCheck, ipCheck, pagemapCheck, ptraceCheck, uioCheck } from './takeover-checks.ts'
 import { namespaceCheck, permissionCheck, tunCheck } from './tap-checks.ts'
 
 /** What comes first is what everything after it needs. */
@@ -17,6 +18,12 @@ const checks: readonly Check[] = [
   memlockCheck,
   iommuCheck,
   vfioCheck,
+  vfioGroupsCheck,
+  bindingCheck,
+  ipCheck,
+  uioCheck,
+  pagemapCheck,
+  ptraceCheck,
 ]
 
 /** Runs every check. Looks only: nothing on the machine is changed. */

@@ -4,6 +4,7 @@ export interface FakeMachineParts {
   readonly files?: Readonly<Record<string, string>>
   /** Paths that exist without being read; those of `files` exist anyway. */
   readonly paths?: readonly string[]
+  readonly writeErrors?: Readonly<Record<string, string>>
   readonly openErrors?: Readonly<Record<string, string>>
   readonly programs?: Readonly<Record<string, ProgramResult>>
   readonly nativeError?: Error
@@ -15,6 +16,7 @@ export function fakeMachine({
   files = {},
   paths,
   openErrors = {},
+  writeErrors = {},
   programs = {},
   nativeError,
   changes = {},
@@ -31,10 +33,17 @@ export function fakeMachine({
     '/proc/self/ns/net',
     '/sys/bus/pci/drivers/vfio-pci',
     '/dev/vfio/vfio',
+    '/dev/vfio/7',
+    '/sys/module/vfio_iommu_type1',
+    '/sys/bus/pci/drivers_probe',
+    '/sys/bus/pci/drivers/uio_pci_generic',
+    '/proc/self/pagemap',
     '/sys/kernel/iommu_groups/0',
     '/sys/kernel/iommu_groups/1',
   ]
   const results: Readonly<Record<string, ProgramResult>> = {
+    ip: { exitCode: 0, output: '[{"ifname":"lo"}]' },
+    modprobe: { exitCode: 0, output: '' },
     unshare: { exitCode: 0, output: '' },
     'qemu-system-x86_64': { exitCode: 0, output: 'QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)' },
     ...programs,
@@ -49,6 +58,7 @@ export function fakeMachine({
       if (nativeError) throw nativeError
     },
     tryOpen: (path) => (existing.includes(path) ? openErrors[path] : 'ENOENT'),
+    tryWritable: (path) => (existing.includes(path) ? writeErrors[path] : 'ENOENT'),
     exists: (path) => path in texts || existing.includes(path),
     readText: (path) => texts[path],
     listNames: (path) => existing.filter((each) => each.startsWith(`${path}/`)),

@@ -1,6 +1,6 @@
-import { codeOf } from '@virtio-ts/command-line'
 import { execFile } from 'node:child_process'
-import { closeSync, existsSync, openSync, readdirSync, readFileSync } from 'node:fs'
+import { accessSync, closeSync, constants, existsSync, openSync, readdirSync, readFileSync } from 'node:fs'
+import { codeOf } from '@virtio-ts/command-line'
 
 /** What a program said, or that it could not be started. */
 export interface ProgramResult {
@@ -22,6 +22,8 @@ export interface Machine {
   tryNative(): Promise<void>
   /** Opens for reading and writing and closes again. @returns the error's name, e.g. `EACCES`, or undefined when it worked */
   tryOpen(path: string): string | undefined
+  /** Whether it may be written, without trying. @returns the error's name, e.g. `EROFS`, or undefined when it may */
+  tryWritable(path: string): string | undefined
   exists(path: string): boolean
   readText(path: string): string | undefined
   listNames(path: string): readonly string[]
@@ -44,6 +46,14 @@ export const thisMachine: Machine = {
   tryOpen(path) {
     try {
       closeSync(openSync(path, 'r+'))
+      return undefined
+    } catch (error) {
+      return codeOf(error) ?? 'unknown error'
+    }
+  },
+  tryWritable(path) {
+    try {
+      accessSync(path, constants.W_OK)
       return undefined
     } catch (error) {
       return codeOf(error) ?? 'unknown error'
