@@ -14,8 +14,11 @@ export interface BenchPlan {
 
 /** A function of this machine that the kernel's own driver does not have. */
 export interface TakenFunction {
-  /** Undoes what taking it did; whoever has it open has closed it before. Idempotent. */
-  giveBack(): Promise<void>
+  /**
+   * Undoes what taking it did; whoever has it open has closed it before. Idempotent.
+   * @param gone the function was unplugged, or somebody else took it away: there is nothing to be undone on it
+   */
+  giveBack(gone?: boolean): Promise<void>
 }
 
 /** What a program does about a PCI function of this machine before and after it drives it. */

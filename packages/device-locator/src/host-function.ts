@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { PciError, type PciFunction } from '@virtio-ts/pci'
+import { codeOf } from '@virtio-ts/command-line'
+import type { PciFunction } from '@virtio-ts/pci'
 import { VirtioPciDriver } from '@virtio-ts/transport-pci'
 import type { Transport } from '@virtio-ts/core'
 import type { HostFunctionUser, TakenFunction } from './device-kind.ts'
@@ -65,10 +66,11 @@ export class HostFunction implements OpenedDevice {
     const held = this.#held
     this.#held = undefined
     if (held === undefined) return
+    const { gone } = held.fn
     try {
       await held.fn.close()
     } finally {
-      await held.taken.giveBack()
+      await held.taken.giveBack(gone)
     }
   }
 
@@ -102,7 +104,7 @@ async function hold(
 }
 
 function isAbsent(error: unknown): boolean {
-  return error instanceof PciError && error.code === 'pci.not-found'
+  return ['pci.not-found', 'binding.no-function'].includes(codeOf(error) ?? '')
 }
 
 /** For a program that leaves binding to others: takes what is bound already. */

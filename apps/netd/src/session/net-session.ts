@@ -22,6 +22,10 @@ export interface SessionOptions {
   readonly mtu?: number
   readonly withoutFeatures: readonly string[]
   readonly poll: boolean
+  /** Takes a PCI function of this machine also when a default route goes over it. @defaultValue false */
+  readonly force?: boolean
+  /** A PCI function that was unplugged is waited for. @defaultValue false */
+  readonly wait?: boolean
   /** Pairs of queues wanted. @defaultValue 1 */
   readonly queues?: number
 }

@@ -118,6 +118,7 @@ beforeEach(() => {
     ip: network.ip,
     journal,
     timeout: 200,
+    removalTime: 200,
     whyNotWritable: () => undefined,
     loadModule: async () => {},
     settle: async () => {},

@@ -27,6 +27,8 @@ export interface TakeoverHost {
   now(): number
   /** How long the kernel and udev may take for each step, in milliseconds. */
   readonly timeout: number
+  /** How long the kernel may take to remove a function that was unplugged, in milliseconds. */
+  readonly removalTime: number
   /** Why the attribute may not be written (`EACCES`), or undefined when it may. */
   whyNotWritable(path: string): string | undefined
   /** Loads a kernel module where that is possible; that it was not shows when its driver is missing. */
@@ -62,6 +64,7 @@ export function thisHost(): TakeoverHost {
     journal,
     now: Date.now,
     timeout: 5000,
+    removalTime: 2000,
     whyNotWritable(path) {
       try {
         accessSync(join(roots.sys, path), constants.W_OK)
