@@ -12,6 +12,9 @@ describe('splitRingLayout', () => {
     expect(layout.descriptorArea % 16).toBe(0)
     expect(layout.driverArea % 2).toBe(0)
     expect(layout.deviceArea % 4).toBe(0)
+    // QEMU before 9.0, behind an IOMMU, loses the second half of an element that crosses a page.
+    expect((layout.deviceArea + 4) % 8).toBe(0)
+    expect(layout.alignment % 8).toBe(0)
     expect(layout.driverArea).toBeGreaterThanOrEqual(layout.descriptorArea + layout.descriptorAreaLength)
     expect(layout.deviceArea).toBeGreaterThanOrEqual(layout.driverArea + layout.driverAreaLength)
     expect(layout.length).toBeGreaterThanOrEqual(layout.deviceArea + layout.deviceAreaLength)

@@ -24,18 +24,23 @@ export const SplitRing = {
   MAX_SIZE: 32768,
 } as const
 
+/** What precedes the elements of the device area has 4 bytes: with 4 more before it, they begin at a multiple of 8. */
+const DEVICE_AREA_SHIFT = 4
+
 /**
  * @param size number of descriptors, a power of two up to 32768
  * @param legacy true for the legacy interface: one contiguous stretch, the used ring on the next 4096-byte boundary
  * (VIRTIO 1.3 § 2.7.2 "Legacy Interfaces: A Note on Virtqueue Layout"); false: areas aligned to 16, 2 and 4 bytes,
- * padded so that no two areas share a 64-byte cache line
+ * padded so that no two areas share a 64-byte cache line, and the device area such that each of its elements is within 8
+ * aligned bytes: through an IOMMU, QEMU before 9.0 writes the second half of one that crosses a page to an address of
+ * somebody else's
  */
 export function splitRingLayout(size: number, legacy: boolean): QueueLayout {
   const descriptorAreaLength = SplitRing.DESCRIPTOR_SIZE * size
   const driverAreaLength = 6 + 2 * size
   const deviceAreaLength = 6 + SplitRing.USED_ELEMENT_SIZE * size
   const driverArea = legacy ? descriptorAreaLength : alignUp(descriptorAreaLength, 64)
-  const deviceArea = alignUp(driverArea + driverAreaLength, legacy ? 4096 : 64)
+  const deviceArea = alignUp(driverArea + driverAreaLength, legacy ? 4096 : 64) + (legacy ? 0 : DEVICE_AREA_SHIFT)
   const length = alignUp(deviceArea + deviceAreaLength, legacy ? 4096 : 64)
   return {
     descriptorArea: 0,

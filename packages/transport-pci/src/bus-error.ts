@@ -1,7 +1,7 @@
 import { isVirtioError, VirtioError } from '@virtio-ts/spec'
 
 /**
- * What a bus threw, in this layer's words: `device.gone` for `pci.gone`, any other `pci.*` code as it is, `transport.bus` for what has
+ * What a bus threw, in this layer's words: `device.gone` for `pci.gone`, any other code of the bus or its memory as it is, `transport.bus` for what has
  * no code. A VirtioError stays itself.
  */
 export function toVirtioError(error: unknown, device: string): VirtioError {
@@ -23,5 +23,5 @@ export function goneError(device: string, cause?: unknown): VirtioError {
 
 function codeOf(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('code' in error)) return undefined
-  return typeof error.code === 'string' && error.code.startsWith('pci.') ? error.code : undefined
+  return typeof error.code === 'string' && /^(pci|memory)\./.test(error.code) ? error.code : undefined
 }
