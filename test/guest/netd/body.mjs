@@ -1,4 +1,4 @@
-/** Bytes that no two packets have alike: xorshift32 of a seed. */
+/** Bytes that no two packets have alike: xorshift32 of a seed. @param {number} bytes @param {number} seed */
 export function body(bytes, seed) {
   const words = new Int32Array(Math.ceil(bytes / 4))
   let x = seed >>> 0 || 1

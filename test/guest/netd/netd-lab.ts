@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { type ChildProcess, execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -6,6 +7,8 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { bootGuest, type Guest, type GuestProcess } from '../../../scripts/guest/linux-guest.mjs'
 import { NetworkNamespace } from '../../support/network-namespace.ts'
+import { expect } from 'vitest'
+import { body } from './body.mjs'
 import { LabNetd } from './lab-netd.ts'
 
 const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
@@ -27,9 +30,7 @@ interface Transferred {
   readonly id: number
   readonly error?: string
   readonly down: string
-  readonly downWanted: string
   readonly up: string
-  readonly upWanted: string
 }
 
 /** The guest's MAC address of a NIC. */
@@ -46,6 +47,8 @@ export class NetdLab {
   readonly #servers: readonly ChildProcess[]
   readonly #folder: string
   #client: GuestProcess | undefined
+  #canary: GuestProcess | undefined
+  #breaker: GuestProcess | undefined
   #spare: Promise<GuestProcess> | undefined
   #nextId = 1
 
@@ -78,7 +81,7 @@ export class NetdLab {
         qemuArguments: [...(options.qemuArguments ?? []), ...nics.flatMap(nicArguments)],
         files: [
           { from: here('../../support/udhcpc-script.sh'), to: '/usr/bin/lease.sh' },
-          ...['client.mjs', 'body.mjs', 'start-netd.mjs'].map((name) => ({
+          ...['client.mjs', 'start-netd.mjs', 'canary.mjs', 'break-ring.mjs'].map((name) => ({
             from: here(name),
             to: `${folder}/${name}`,
           })),
@@ -95,8 +98,11 @@ export class NetdLab {
   }
 
   /** Runs commands of the shell in the guest. @returns stdout @throws when one fails */
+  // DEBUG
   async shell(script: string, timeoutSeconds = 60): Promise<string> {
+    const t0 = Date.now()
     const { code, stdout, stderr } = await this.guest.run(['sh', '-ec', script], { timeoutSeconds })
+    process.stderr.write(`DBG ${Date.now() - t0} ${script.slice(0, 60)}\n`) // DEBUG
     if (code !== 0) throw new Error(`${script}: ${code} ${stdout}${stderr}`)
     return stdout.trim()
   }
@@ -139,20 +145,49 @@ export class NetdLab {
       `${JSON.stringify({ id, host: `10.0.${number}.2`, port: this.#port, bytes, seed: id * 7919 })}\n`,
     )
     const line = await this.#client.waitForLine(new RegExp(`^\\{"id":${id},`), 100)
-    const { error, down, downWanted, up, upWanted } = JSON.parse(line) as Transferred
+    const { error, down, up } = JSON.parse(line) as Transferred
     if (error !== undefined) throw new Error(`the transfer failed: ${error}`)
-    if (down !== downWanted || up !== upWanted) throw new Error(`not what was sent: ${line}`)
+    const sent = body(bytes, id * 7919)
+    expect({ down, up }).toEqual({ down: sha256(sent), up: sha256(sent.reverse()) })
   }
 
-  /** Has the peer send datagrams to an address, or to none any more. */
-  flood(address: string | undefined): void {
-    this.#peer.stdin?.write(address === undefined ? 'calm\n' : `flood ${address}\n`)
+  /** Has the peer send datagrams to these addresses, and to no others any more. */
+  flood(...addresses: readonly string[]): void {
+    this.#peer.stdin?.write(`flood ${addresses.join(' ')}\n`)
+  }
+
+  /** Takes memory of the guest that is free, and looks whether anybody else writes there for a moment. */
+  async canary(kind: 'ordinary' | 'huge'): Promise<{ readonly mebibytes: number; readonly changed: number }> {
+    this.#canary ??= await this.guest.spawn(['node', `${folder}/canary.mjs`], { stdin: true })
+    const id = this.#nextId++
+    this.#canary.write(`${JSON.stringify({ id, kind })}\n`)
+    return JSON.parse(await this.#canary.waitForLine(new RegExp(`^\\{"id":${id},`), 60))
+  }
+
+  /** Changes descriptors of a netd's device behind its back. */
+  async breakRing(order: {
+    readonly pid: number
+    readonly at: number
+    readonly count: number
+    readonly what: 'length' | 'address'
+  }): Promise<void> {
+    this.#breaker ??= await this.guest.spawn(['node', `${folder}/break-ring.mjs`], { stdin: true })
+    const id = this.#nextId++
+    this.#breaker.write(`${JSON.stringify({ id, ...order })}\n`)
+    await this.#breaker.waitForLine(new RegExp(`^\\{"id":${id}\\}`), 60)
+  }
+
+  /** Of a NIC, as QEMU spells `-device`: to plug it in again. */
+  deviceOf(nic: Nic): string {
+    return nicDevice(nic)
   }
 
   /** Powers the guest off; what its kernel or QEMU complained of fails it. */
   async close(expectComplaints?: RegExp): Promise<void> {
     try {
       this.#client?.endInput()
+      this.#canary?.endInput()
+      this.#breaker?.endInput()
       ;(await this.#spare?.catch(() => undefined))?.endInput()
       await this.guest.shutdown({ expectComplaints })
     } finally {
@@ -169,14 +204,22 @@ export class NetdLab {
   }
 }
 
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
+
 function nicArguments(nic: Nic): string[] {
-  const { number, place, properties, backend } = nic
+  const { number, backend } = nic
   const netdev =
     backend === 'user'
       ? `user,id=net${number},ipv6=off,net=10.0.${number}.0/24`
-      : `tap,id=net${number},ifname=q${number},script=no,downscript=no,queues=${backend}`
-  const device = `virtio-net-pci,id=nic${number},netdev=net${number},mac=${macOf(nic)},${place},${properties},romfile=`
-  return ['-netdev', netdev, '-device', device]
+      : `tap,id=net${number},ifname=q${number},script=no,downscript=no${backend === 1 ? '' : `,queues=${backend}`}`
+  return ['-netdev', netdev, '-device', nicDevice(nic)]
+}
+
+function nicDevice(nic: Nic): string {
+  const { number, place, properties } = nic
+  return `virtio-net-pci,id=nic${number},netdev=net${number},mac=${macOf(nic)},${place},${properties},romfile=`
 }
 
 /** The other end of a cable: an interface of the namespace, with an address, and somebody who gives addresses away. */

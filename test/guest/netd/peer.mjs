@@ -27,11 +27,11 @@ flooding.on('error', () => {})
 const datagram = Buffer.alloc(1400, 0xa5)
 let timer
 
-/** "flood ADDRESS" sends datagrams there, some thousands a second, until "calm". */
+/** "flood ADDRESS..." sends datagrams there, some thousands a second, until the next order. */
 function order(line) {
-  const [word, address] = line.split(' ')
+  const addresses = line.split(' ').slice(1).filter(Boolean)
   clearInterval(timer)
-  if (word === 'flood') timer = setInterval(() => burst(address), 5)
+  if (addresses.length > 0) timer = setInterval(() => addresses.forEach(burst), 5)
 }
 
 function burst(address) {
