@@ -2,12 +2,12 @@ import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
 import { type Guest, bootGuest } from '../../scripts/guest/linux-guest.mjs'
 
-const DRIVE = '/virtio-ts/guest-tests/drive/drive.mjs'
+const DRIVE = '/virtio-ts/guest-tests/drive.mjs'
 const SYS = '/sys/bus/pci/devices'
 
-/** A job of `drive/drive.mjs`. */
+/** A job of `drive.fixture.mjs`. */
 export interface Job {
-  readonly job: 'net' | 'rng' | 'open' | 'reset' | 'stay'
+  readonly job: 'net' | 'rng' | 'open' | 'leave' | 'reset' | 'stay'
   readonly bus: 'vfio' | 'sysfs'
   readonly address: string
   /** Options of openVfio or openSysfs. */
@@ -16,6 +16,8 @@ export interface Job {
   readonly attach?: object
   /** Options of the driver's open. */
   readonly driver?: object
+  /** Resets the function before its device is driven. */
+  readonly reset?: boolean
   readonly rounds?: number
 }
 
@@ -36,8 +38,7 @@ export class DrivenGuest {
   }
 
   static async boot(options: Parameters<typeof bootGuest>[0]): Promise<DrivenGuest> {
-    const folder = fileURLToPath(new URL('drive', import.meta.url))
-    const files = [{ from: folder, to: '/virtio-ts/guest-tests/drive' }]
+    const files = [{ from: fileURLToPath(new URL('./drive.fixture.mjs', import.meta.url)), to: DRIVE }]
     return new DrivenGuest(await bootGuest({ ...options, files }))
   }
 
@@ -81,7 +82,9 @@ export class DrivenGuest {
    */
   async drive(jobs: readonly Job[], wrap?: readonly string[]): Promise<JobResult[]> {
     if (wrap !== undefined) {
-      const { code, stdout, stderr } = await this.guest.run([...wrap, 'node', DRIVE, JSON.stringify(jobs)])
+      const { code, stdout, stderr } = await this.guest.run([...wrap, 'node', DRIVE, JSON.stringify(jobs)], {
+        timeoutSeconds: 60,
+      })
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
       return JSON.parse(stdout).results
     }
@@ -101,7 +104,7 @@ export class DrivenGuest {
   /** Drives one function until it is gone, or the process is killed; resolves once it works. */
   async stay(job: Omit<Job, 'job'>): Promise<Awaited<ReturnType<Guest['spawn']>>> {
     const process = await this.guest.spawn(['node', DRIVE, JSON.stringify([{ ...job, job: 'stay' }])])
-    await process.waitForLine(/"staying":3/)
+    await process.waitForLine(/"staying":3/, 60)
     return process
   }
 }

@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { guestProblem } from '../../scripts/guest/guest-needs.mjs'
 import { requirement } from '../requirements.ts'
 import { DrivenGuest, GATEWAY_MAC, netDevice } from './driven-guest.ts'
 
@@ -19,14 +18,13 @@ const [resettable, removable, bridge, unbound] = ['0a', '0b', '0c', '0d'].map((s
 ]
 const TRANSLATED = 'disable-legacy=on,iommu_platform=on'
 
-requirement(guestProblem)('VFIO in a guest with an IOMMU', () => {
+requirement('guest')('VFIO in a guest with an IOMMU', () => {
   let machine: DrivenGuest
 
   beforeAll(async () => {
     machine = await DrivenGuest.boot({
       iommu: true,
       hugepages: 16,
-      timeoutSeconds: 240,
       qemuArguments: [
         ...netDevice('msix', 'addr=0x4', TRANSLATED),
         ...netDevice('intx', 'addr=0x5,vectors=0', TRANSLATED),
@@ -46,7 +44,7 @@ requirement(guestProblem)('VFIO in a guest with an IOMMU', () => {
     await machine.shell('modprobe -a vfio_pci vfio_iommu_type1')
     const behind = [...(await machine.behind(resettable)), ...(await machine.behind(removable))]
     await machine.bind('vfio-pci', msix, intx, packed, pastIommu, legacy, rng, ...behind)
-  }, 90_000)
+  }, 180_000)
   afterAll(() => machine?.shutdown())
 
   it('§ 6.1 drives modern devices by translated addresses, with MSI-X, INTx, and a packed ring', async () => {
@@ -120,7 +118,7 @@ requirement(guestProblem)('VFIO in a guest with an IOMMU', () => {
     const [address = ''] = await machine.behind(resettable)
     const results = await machine.drive([
       { job: 'reset', bus: 'vfio', address },
-      { job: 'net', bus: 'vfio', address, open: {} },
+      { job: 'net', bus: 'vfio', address, reset: true },
       { job: 'reset', bus: 'vfio', address: msix },
     ])
     expect(results).toMatchObject([
@@ -142,6 +140,10 @@ requirement(guestProblem)('VFIO in a guest with an IOMMU', () => {
     for (const process of processes) process.kill('SIGKILL')
     await Promise.all(processes.map((process) => process.exited))
     expect(await machine.drive(jobs)).toMatchObject([{ replies: 20 }, { replies: 20 }])
+  })
+
+  it('does not keep a process alive that has nothing else to do', async () => {
+    expect(await machine.drive([{ job: 'leave', bus: 'vfio', address: msix }], [])).toMatchObject([{ bus: 'vfio' }])
   })
 
   it('goes back to the kernel, which uses it, and comes again', async () => {

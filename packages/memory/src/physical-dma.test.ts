@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { close, memfdCreate, openFdCount, truncate } from '@virtio-ts/native'
 import { describe, expect, it } from 'vitest'
 import type { HugePageFile } from './huge-page-file.ts'
@@ -6,21 +7,22 @@ import { PhysicalDma } from './physical-dma.ts'
 
 const PAGE = 0x2_0000
 
-/**
- * Ordinary pages in place of huge ones, at physical addresses of the test's choice: the n-th page of the file lies at `places[n]`.
- * A page is recognised by what it holds, whatever order it is mapped in.
- */
+/** Ordinary pages in place of huge ones, at physical addresses of the test's choice: the n-th page of the file lies at `places[n]`. */
 function pagesAt(...places: readonly number[]): { file: HugePageFile; pageMap: (address: number) => number } {
   const fd = memfdCreate('physical')
   truncate(fd, places.length * PAGE)
-  let asked = 0
-  const pageMap = (): number => {
-    const round = Math.floor(asked / places.length)
-    const nth = asked++ % places.length
-    // First in the file's order, then in the order in which they were mapped: ascending.
-    return (round === 0 ? places : places.toSorted((a, b) => a - b))[nth] as number
-  }
+  const pageMap = (address: number): number => places[Math.floor(fileOffset(address) / PAGE)] as number
   return { file: { fd, length: places.length * PAGE, pageLength: PAGE }, pageMap }
+}
+
+/** Where in its file the memory at an address is, as the kernel has it. */
+function fileOffset(address: number): number {
+  for (const line of readFileSync('/proc/self/maps', 'utf8').split('\n')) {
+    const [, start = '', end = '', offset = ''] = /^([0-9a-f]+)-([0-9a-f]+) \S+ ([0-9a-f]+)/.exec(line) ?? []
+    const from = Number.parseInt(start, 16)
+    if (address >= from && address < Number.parseInt(end, 16)) return Number.parseInt(offset, 16) + address - from
+  }
+  throw new Error(`nothing is mapped at ${address}`)
 }
 
 describe('PhysicalDma', () => {

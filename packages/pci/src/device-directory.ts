@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
+import { closeSync, constants, existsSync, openSync, readdirSync, readFileSync, readlinkSync, writeSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { PciError } from './pci-function.ts'
 
@@ -50,6 +50,12 @@ export class DeviceDirectory {
     return this.read('iommu_group/name') === 'vfio-noiommu'
   }
 
+  /** True when VFIO was told to take functions without an IOMMU. */
+  get allowsNoIommu(): boolean {
+    const parameter = join(this.#paths.sys, 'module/vfio/parameters/enable_unsafe_noiommu_mode')
+    return existsSync(parameter) && readFileSync(parameter, 'utf8').startsWith('Y')
+  }
+
   /** The functions of its IOMMU group, itself among them. */
   get groupMembers(): GroupMember[] {
     const devices = join(this.path, 'iommu_group/devices')
@@ -71,7 +77,13 @@ export class DeviceDirectory {
   /** Writes a file of the directory. @returns false when there is none, or the kernel refused */
   write(name: string, text: string): boolean {
     try {
-      writeFileSync(join(this.path, name), text, { flag: 'r+' })
+      // For writing alone: some of the files, `reset` among them, do not open for reading.
+      const file = openSync(join(this.path, name), constants.O_WRONLY)
+      try {
+        writeSync(file, text)
+      } finally {
+        closeSync(file)
+      }
       return true
     } catch {
       return false

@@ -72,6 +72,13 @@ export class FakeMachine {
     return directory
   }
 
+  /** As the module's parameter is set. */
+  allowNoIommu(): void {
+    const parameters = join(this.paths.sys, 'module/vfio/parameters')
+    mkdirSync(parameters, { recursive: true })
+    writeFileSync(join(parameters, 'enable_unsafe_noiommu_mode'), 'Y\n')
+  }
+
   device(address: string): string {
     return join(this.paths.sys, 'bus/pci/devices', address)
   }

@@ -4,6 +4,7 @@
  */
 import { AddressSpaceMemory } from './address-space-memory.ts'
 import { DeviceDirectory, linuxPaths } from './device-directory.ts'
+import { noProtection } from './no-protection.ts'
 import { formatAddress, parseAddress } from './pci-address.ts'
 import type { DmaAddressSpace, PciFunction } from './pci-function.ts'
 import { ReleaseStack } from './release-stack.ts'
@@ -26,6 +27,8 @@ export interface VfioOptions {
   readonly iova?: number
   /** Takes huge pages also for bus addresses. With physical ones it always does. @defaultValue false */
   readonly hugePages?: boolean
+  /** Told in VFIO's no-IOMMU mode that nothing protects this machine's memory from the device. */
+  readonly onWarning?: (message: string) => void
 }
 
 const DEFAULT_MEMORY = 64 * 1024 * 1024
@@ -70,6 +73,7 @@ export function openVfioOn(system: VfioSystem, address: string, options: VfioOpt
     const device = new VfioDevice(system.kernel, fd, directory.address)
     const fn = new VfioFunction({ kernel: system.kernel, device, memory, releases })
     if (openedFor !== undefined) fn.setAddressSpace(openedFor)
+    if (container.noIommu) options.onWarning?.(noProtection(directory.address))
     return fn
   } catch (error) {
     releases.release()

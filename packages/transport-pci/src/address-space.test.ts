@@ -1,3 +1,4 @@
+import { DmaError } from '@virtio-ts/memory'
 import { type DmaAddressSpace, PciError } from '@virtio-ts/pci'
 import { featureSet, ReservedFeature } from '@virtio-ts/spec'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -39,9 +40,15 @@ describe('§ 6.1 the address space', () => {
     fn.refusal = new PciError('pci.memory-locked', 'too little')
     await expect(transport.acceptFeatures(PLATFORM)).rejects.toMatchObject({ code: 'pci.memory-locked' })
     expect(device.accepted.size).toBe(0)
+    fn.refusal = new DmaError('memory.unavailable', 'no huge pages')
+    await expect(transport.acceptFeatures(PLATFORM)).rejects.toMatchObject({
+      name: 'VirtioError',
+      code: 'memory.unavailable',
+      cause: fn.refusal,
+    })
     fn.refusal = undefined
     await transport.acceptFeatures(PLATFORM)
-    expect(fn.spaces).toEqual(['bus', 'bus'])
+    expect(fn.spaces).toEqual(['bus', 'bus', 'bus'])
     expect(device.accepted.get(1)).toBe(0b11)
   })
 

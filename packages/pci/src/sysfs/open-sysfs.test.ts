@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { heapDma } from '@virtio-ts/memory/heap'
 import { Errno, close, openFdCount, SystemError, socketPair, write } from '@virtio-ts/native'
@@ -157,6 +157,12 @@ describe('registers', () => {
   it('resets through the kernel where it can', async () => {
     const fn = openFree()
     await expect(fn.reset()).rejects.toMatchObject({ code: 'pci.no-reset' })
+    expect(existsSync(join(machine.device(ADDRESS), 'reset'))).toBe(false)
+    writeFileSync(join(machine.device(ADDRESS), 'reset'), '')
+    fn.setBusMaster(true)
+    await fn.reset()
+    expect(String(file('reset'))).toBe('1')
+    expect(fn.configRead16(4)).toBe(0x0403)
   })
 })
 

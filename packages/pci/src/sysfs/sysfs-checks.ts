@@ -24,11 +24,3 @@ export function isTranslated(directory: DeviceDirectory): boolean {
   const { iommuGroup } = directory
   return iommuGroup !== undefined && !directory.isNoIommu && directory.read('iommu_group/type') !== 'identity'
 }
-
-/** What whoever opens a function through sysfs is to know. */
-export function noProtection(address: string): string {
-  return (
-    `${address} is driven without an IOMMU: the device, or a mistake in its driver, can read and write all of this machine's memory, ` +
-    'and goes on with it if this process is killed. VFIO with an IOMMU prevents both'
-  )
-}

@@ -35,23 +35,28 @@ export function openError(error: unknown, path: string, directory: DeviceDirecto
   }
 }
 
-/** @throws PciError `pci.not-bound` unless a driver of VFIO has the function, `pci.no-iommu-group` when it has no group */
+/**
+ * The number of the function's IOMMU group.
+ * @throws PciError `pci.no-iommu-group` when it has none, nor can get one; `pci.not-bound` unless a driver of VFIO has it
+ */
 export function checkBinding(directory: DeviceDirectory): string {
   const { address, driver, iommuGroup } = directory
-  if (driver === undefined || !isVfioDriver(driver)) {
-    const who = driver === undefined ? 'no driver' : `the kernel's ${driver}`
+  const bound = driver !== undefined && isVfioDriver(driver)
+  // Without an IOMMU vfio-pci takes no function, unless it was told to do without: the group is then made at binding.
+  if (iommuGroup === undefined && (bound || !directory.allowsNoIommu)) {
     throw new PciError(
-      'pci.not-bound',
-      `${address} is not bound to vfio-pci: it has ${who}. Bind it as root: \`echo vfio-pci > ${directory.path}/driver_override\`, ` +
-        `${driver === undefined ? '' : `\`echo ${address} > ${directory.path}/driver/unbind\`, `}` +
-        `\`echo ${address} > /sys/bus/pci/drivers_probe\` (and \`modprobe vfio-pci\` before, if it is not loaded)`,
+      'pci.no-iommu-group',
+      `${address} has no IOMMU group: this machine has no IOMMU, or it is off (kernel parameter intel_iommu=on or amd_iommu=on; for a ` +
+        `virtual machine, add one to it). Without one, sysfs:${address} reaches the function, with no protection of memory`,
     )
   }
-  if (iommuGroup !== undefined) return iommuGroup
+  if (bound && iommuGroup !== undefined) return iommuGroup
+  const who = driver === undefined ? 'no driver' : `the kernel's ${driver}`
   throw new PciError(
-    'pci.no-iommu-group',
-    `${address} has no IOMMU group: this machine has no IOMMU, or it is off (kernel parameter intel_iommu=on or amd_iommu=on; for a ` +
-      'virtual machine, add one to it). Without one, sysfs reaches the function, with no protection of memory',
+    'pci.not-bound',
+    `${address} is not bound to vfio-pci: it has ${who}. Bind it as root: \`echo vfio-pci > ${directory.path}/driver_override\`, ` +
+      `${driver === undefined ? '' : `\`echo ${address} > ${directory.path}/driver/unbind\`, `}` +
+      `\`echo ${address} > /sys/bus/pci/drivers_probe\` (and \`modprobe vfio-pci\` before, if it is not loaded)`,
   )
 }
 

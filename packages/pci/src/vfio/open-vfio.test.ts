@@ -43,7 +43,7 @@ const turn = (ms = 20): Promise<void> => new Promise((resolve) => setTimeout(res
 
 describe('opening', () => {
   it('takes container, group, IOMMU and device in the order that VFIO asks for', () => {
-    const fn = openBound()
+    const fn = openBound({ onWarning: () => expect.fail('an IOMMU protects it') })
     expect(fn).toMatchObject({ address: ADDRESS, bus: 'vfio', gone: false, msixVectors: 4 })
     expect(kernel.log.slice(0, 9)).toEqual([
       'open /dev/vfio/vfio',
@@ -112,7 +112,7 @@ describe('opening', () => {
   ]
   it.each(steps)('P9 leaves nothing behind when %s fails', (call) => {
     kernel.fail = { call, errno: Errno.EIO }
-    expect(() => openBound({ addressSpace: 'bus' })).toThrow()
+    expect(() => openBound({ addressSpace: 'bus' })).toThrow(/EIO|BAR|cannot|VFIO/)
     expect(kernel.log).toContainEqual(expect.stringMatching(`^${call}`))
   })
 
@@ -161,6 +161,13 @@ describe('what stands in the way', () => {
   it('no IOMMU', () => {
     machine.add(ADDRESS, { driver: 'vfio-pci' })
     expect(refused()).toMatchObject({ code: 'pci.no-iommu-group', message: expect.stringContaining('intel_iommu=on') })
+  })
+
+  it.each([undefined, 'virtio-pci'])('no IOMMU, where binding %s to vfio-pci would fail', (driver) => {
+    machine.add(ADDRESS, driver === undefined ? {} : { driver })
+    expect(refused()).toMatchObject({ code: 'pci.no-iommu-group' })
+    machine.allowNoIommu()
+    expect(refused()).toMatchObject({ code: 'pci.not-bound' })
   })
 
   it('a group that others are in: names them and their drivers', () => {
@@ -218,7 +225,9 @@ describe('without an IOMMU', () => {
   it("opens the group's other file, and has no IOMMU", () => {
     machine.add(ADDRESS, { driver: 'vfio-pci', group: '0', noIommu: true })
     kernel.extensions = [8]
-    open()
+    const warnings: string[] = []
+    open({ onWarning: (message) => warnings.push(message) })
+    expect(warnings).toEqual([expect.stringContaining('without an IOMMU')])
     expect(kernel.log).toContain('open /dev/vfio/noiommu-0')
     expect(kernel.log).toContain('SET_IOMMU 8')
   })

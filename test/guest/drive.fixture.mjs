@@ -98,6 +98,11 @@ const jobs = {
       await fn.close()
     }
   },
+  /** Leaves it open: an open function is no reason for a process to stay. */
+  async leave(job) {
+    const { bus } = await open(job)
+    return { bus }
+  },
   async reset(job) {
     const fn = await open(job)
     try {
@@ -112,11 +117,13 @@ const jobs = {
     const fn = await open(job)
     const transport = await VirtioPciDriver.attach(fn, job.attach)
     const net = await NetDriver.open(transport, { receiveBuffers: 64, transmitBuffers: 32 })
+    const { interrupts } = net.describe()
     const answer = await exchange(net, 3)
     print({ staying: answer.replies })
     // Traffic for as long as it lasts.
     const timer = setInterval(() => {
       net.send(arpRequest(net.mac))
+      if (interrupts === 'none') net.poll()
       net.receive(() => {}, 64)
     }, 2)
     const fault = new Promise((resolve) => net.on('fault', resolve))
