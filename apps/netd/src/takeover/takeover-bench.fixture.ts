@@ -68,6 +68,7 @@ export class TakeoverBench implements Disposable {
       whyNotWritable: () => undefined,
       loadModule: async () => {},
       settle: async () => {},
+      freeMemory: () => {},
       usersOf: () => [],
       lock: (at, purpose) => lock(join(journal.directory, `${at}.lock`), purpose),
     }

@@ -3,6 +3,7 @@ import { accessSync, constants, existsSync, readdirSync, readlinkSync } from 'no
 import { join } from 'node:path'
 import { codeOf } from '@virtio-ts/command-line'
 import { close, lockFile, truncate, write } from '@virtio-ts/native'
+import { freeKeptMemory } from '@virtio-ts/pci/sysfs'
 import { type SysfsFiles, sysfsFiles } from '@virtio-ts/pci/binding'
 import { readText } from '../devices/read-text.ts'
 import { type SystemRoots, systemRoots } from '../devices/scan-devices.ts'
@@ -33,6 +34,8 @@ export interface TakeoverHost {
   whyNotWritable(path: string): string | undefined
   /** Loads a kernel module where that is possible; that it was not shows when its driver is missing. */
   loadModule(name: string): Promise<void>
+  /** Frees what a killed netd has left for its device to write to. */
+  freeMemory(address: string): void
   /** Waits until udev has done with new interfaces, where there is udev. */
   settle(): Promise<void>
   /** Processes that have one of these paths open, of those we may look into. */
@@ -74,6 +77,7 @@ export function thisHost(): TakeoverHost {
       }
     },
     loadModule: (name) => runQuietly('modprobe', ['--quiet', name]),
+    freeMemory: freeKeptMemory,
     settle: () =>
       existsSync('/run/udev/control') ? runQuietly('udevadm', ['settle', '--timeout=5']) : Promise.resolve(),
     usersOf: (paths) => usersOf(paths, roots.proc),
