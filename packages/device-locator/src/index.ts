@@ -5,7 +5,7 @@
  */
 export { benchNames, benchParts } from './bench-parts.ts'
 export type { DeviceIdentity } from './device-identity.ts'
-export type { BenchPlan, DeviceKind } from './device-kind.ts'
+export type { BenchPlan, DeviceKind, HostFunctionUser, TakenFunction } from './device-kind.ts'
 export {
   formatLocator,
   type Locator,

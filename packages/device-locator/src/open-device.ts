@@ -1,6 +1,6 @@
 import { CommandError } from '@virtio-ts/command-line'
 import type { DeviceKind } from './device-kind.ts'
-import { formatLocator, type Locator } from './locator.ts'
+import { formatLocator, type Locator, type PciLocator } from './locator.ts'
 import type { OpenedDevice } from './opened-device.ts'
 
 /** The error for a locator that was understood but that nothing here opens. */
@@ -16,9 +16,7 @@ function unsupportedLocator(kind: DeviceKind, locator: Locator): CommandError {
  * @throws CommandError `locator.unsupported`
  */
 export function checkSupported(kind: DeviceKind, locator: Locator): void {
-  const { scheme } = locator
-  if (scheme === 'vfio' || scheme === 'sysfs' || (scheme === 'model' && locator.device !== kind.name))
-    throw unsupportedLocator(kind, locator)
+  if (locator.scheme === 'model' && locator.device !== kind.name) throw unsupportedLocator(kind, locator)
 }
 
 /**
@@ -36,7 +34,15 @@ export async function openDevice(kind: DeviceKind, locator: Locator, signal: Abo
       return (await import('./open-vhost-user.ts')).openVhostUser(kind, locator)
     case 'model':
       return (await import('./pci-device.ts')).ownedPciDevice(await kind.model(locator.options))
-    default:
-      throw unsupportedLocator(kind, locator)
+    case 'vfio':
+    case 'sysfs':
+      return openHostFunction(kind, locator, signal)
   }
+}
+
+async function openHostFunction(kind: DeviceKind, locator: PciLocator, signal: AbortSignal): Promise<OpenedDevice> {
+  const { alreadyBound, functionOpener, HostFunction } = await import('./host-function.ts')
+  const user = kind.hostFunction ?? alreadyBound
+  const opener = await functionOpener(locator, user.onWarning ?? (() => {}))
+  return HostFunction.open(locator, user, opener, signal)
 }

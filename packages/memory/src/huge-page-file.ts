@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs'
-import { close, memfdCreate, preallocate, SystemError, sealAgainstResize, truncate } from '@virtio-ts/native'
+import { constants, readFileSync, rmSync } from 'node:fs'
+import { close, memfdCreate, open, preallocate, SystemError, sealAgainstResize, truncate } from '@virtio-ts/native'
 import { DmaError } from './dma.ts'
 
 /** A sealed file in memory of whole huge pages, all of them taken. */
@@ -14,22 +14,30 @@ export interface HugePageFile {
 
 /**
  * @param length bytes, rounded up to whole huge pages
+ * @param path where it has a name in a file system of huge pages, and keeps its pages until that is removed; must not be there yet
  * @throws DmaError `memory.unavailable` when there are too few free huge pages, or none on this kernel
  */
-export function hugePageFile(length: number): HugePageFile {
+export function hugePageFile(length: number, path?: string): HugePageFile {
   const pageLength = hugePageLength()
   const pages = Math.ceil(length / pageLength)
   const whole = pages * pageLength
   let fd: number | undefined
   try {
-    fd = memfdCreate('virtio-ts', { hugetlb: true })
+    fd =
+      path === undefined
+        ? memfdCreate('virtio-ts', { hugetlb: true })
+        : open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL)
     truncate(fd, whole)
-    sealAgainstResize(fd)
+    // One with a name is not shared, and cannot be sealed.
+    if (path === undefined) sealAgainstResize(fd)
     // A page that is missing later, at the first access, would be a SIGBUS: take them now.
     preallocate(fd, whole)
     return { fd, length: whole, pageLength }
   } catch (error) {
-    if (fd !== undefined) close(fd)
+    if (fd !== undefined) {
+      close(fd)
+      if (path !== undefined) rmSync(path, { force: true })
+    }
     if (!(error instanceof SystemError)) throw error
     throw unavailable(pages, pageLength, error)
   }

@@ -4,7 +4,6 @@
  * @packageDocumentation
  */
 import { join } from 'node:path'
-import { physicalDma } from '@virtio-ts/memory/physical'
 import { SystemError } from '@virtio-ts/native'
 import { AddressSpaceMemory, type ProvidedMemory } from './address-space-memory.ts'
 import { DeviceDirectory } from './device-directory.ts'
@@ -12,9 +11,12 @@ import { noProtection } from './no-protection.ts'
 import { formatAddress, parseAddress } from './pci-address.ts'
 import { type DmaAddressSpace, PciError, type PciFunction } from './pci-function.ts'
 import { ReleaseStack } from './release-stack.ts'
+import { provideKeptMemory } from './sysfs/kept-memory.ts'
 import { checkUnbound, isTranslated } from './sysfs/sysfs-checks.ts'
 import { SysfsFunction } from './sysfs/sysfs-function.ts'
 import { linuxSysfs, type SysfsSystem } from './sysfs/sysfs-system.ts'
+
+export { freeKeptMemory } from './sysfs/kept-memory.ts'
 
 export interface SysfsOptions {
   /** Memory for the device, in bytes, rounded up to whole huge pages. @defaultValue 64 MiB */
@@ -41,13 +43,13 @@ const DEFAULT_MEMORY = 64 * 1024 * 1024
  * `setAddressSpace` throws
  */
 export async function openSysfs(address: string, options: SysfsOptions = {}): Promise<PciFunction> {
-  return openSysfsOn(linuxSysfs, provideHugePages, address, options)
+  return openSysfsOn(linuxSysfs, provideKeptMemory, address, options)
 }
 
 /** For tests: `openSysfs` on another system, with other memory. */
 export function openSysfsOn(
   system: SysfsSystem,
-  provide: (length: number) => ProvidedMemory,
+  provide: (length: number, address: string) => ProvidedMemory,
   address: string,
   options: SysfsOptions,
 ): PciFunction {
@@ -64,8 +66,10 @@ export function openSysfsOn(
     const openedFor = addressSpace === 'auto' ? undefined : addressSpace
     const memory = new AddressSpaceMemory(directory.address, openedFor, (space) => {
       if (space === 'bus') checkNotTranslated(directory)
-      return provide(length)
+      return provide(length, directory.address)
     })
+    // Once the function is no bus master: that is given back before.
+    releases.add(() => memory.unmap())
     const fn = new SysfsFunction({ system, directory, configFd, memory, releases })
     if (openedFor !== undefined) fn.setAddressSpace(openedFor)
     onWarning?.(noProtection(directory.address))
@@ -74,10 +78,6 @@ export function openSysfsOn(
     releases.release()
     throw error
   }
-}
-
-function provideHugePages(length: number): ProvidedMemory {
-  return { memory: physicalDma(length), unmap: () => {} }
 }
 
 function openConfig(system: SysfsSystem, directory: DeviceDirectory): number {

@@ -20,6 +20,8 @@ it('takes two devices, and what they have in common', () => {
       features: ['CSUM'],
       metrics: undefined,
       poll: true,
+      force: false,
+      wait: false,
       json: false,
     },
   )
@@ -30,7 +32,8 @@ it.each([
   [['model:net'], 'usage.missing-argument', /needs LOCATOR/],
   [['model:net', 'model:net', 'model:net'], 'usage.extra-argument', /unexpected argument/],
   [['model:net', 'usb:1'], 'locator.scheme', /usb/],
-  [['model:net', 'vfio:0000:00:04.0'], 'locator.unsupported', /not available/],
+  [['model:net', 'model:rng'], 'locator.unsupported', /not available/],
+  [['vfio:00:04.0', 'sysfs:0000:00:04.0'], 'usage.invalid-value', /both devices/],
   [['vhost-user:/a', 'vhost-user:/a,server'], 'usage.invalid-value', /both devices/],
   [['model:net', 'model:net', '--name', '../x'], 'usage.invalid-value', /--name/],
   [['model:net', 'model:net', '--queues', '257'], 'usage.invalid-value', /--queues/],

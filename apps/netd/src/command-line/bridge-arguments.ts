@@ -15,6 +15,10 @@ export interface BridgeArguments {
   readonly features: readonly string[]
   readonly metrics: MetricsEndpoint | undefined
   readonly poll: boolean
+  /** Takes a PCI function of this machine also when a default route goes over it. */
+  readonly force: boolean
+  /** Waits for a PCI function that was unplugged. */
+  readonly wait: boolean
   readonly json: boolean
 }
 
@@ -28,6 +32,12 @@ function parseName(text: string): string {
   )
 }
 
+/** Models and benches are new devices each time. */
+function isSame(a: Locator, b: Locator): boolean {
+  if ('path' in a && 'path' in b) return a.path === b.path
+  return 'address' in a && 'address' in b && a.address === b.address
+}
+
 /** @throws CommandError `usage.*`, `locator.*` */
 export function bridgeArguments({ flags, values, positionals }: ParsedArguments): BridgeArguments {
   const given = <T>(option: string, parse: (text: string) => T): T | undefined => {
@@ -36,7 +46,7 @@ export function bridgeArguments({ flags, values, positionals }: ParsedArguments)
   }
   const a = parseNetLocator(positionals[0] ?? '')
   const b = parseNetLocator(positionals[1] ?? '')
-  if (a.scheme === 'vhost-user' && b.scheme === 'vhost-user' && a.path === b.path) {
+  if (isSame(a, b)) {
     throw new CommandError('usage.invalid-value', `both devices are ${formatLocator(a)}`, {
       why: 'a device cannot be bridged with itself',
       fix: 'netd bridge vhost-user:/run/vm-a.sock vhost-user:/run/vm-b.sock',
@@ -50,6 +60,8 @@ export function bridgeArguments({ flags, values, positionals }: ParsedArguments)
     features: given('features', parseFeatures) ?? [],
     metrics: given('metrics', parseMetricsEndpoint),
     poll: flags.has('poll'),
+    force: flags.has('force'),
+    wait: flags.has('wait'),
     json: flags.has('json'),
   }
 }

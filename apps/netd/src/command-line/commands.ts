@@ -9,6 +9,9 @@ const locatorNote = [
   '  qemu:virtio-net-pci[,prop=value...]  device of a QEMU bench; properties as QEMU spells them, then the bench itself:',
   '       ;netdev=user|tap,ifname=..|hub|stream  ;machine=q35|pc',
   '  vhost-user:/path/to/socket[,server]  port of a vhost-user back-end (OVS-DPDK, VPP, testpmd); with server netd listens there',
+  '  vfio:0000:00:04.0                    PCI function of this machine, taken from its kernel driver and given back at the end (netd',
+  '                                       devices lists them); an IOMMU keeps it to the memory it is given',
+  '  sysfs:0000:00:04.0                   the same on a machine without an IOMMU, with huge pages; nothing protects memory from it',
 ].join('\n')
 
 const runOptions: readonly OptionSpec[] = [
@@ -21,6 +24,11 @@ const runOptions: readonly OptionSpec[] = [
   { name: 'capture', value: 'FILE', description: 'capture everything to a pcapng file or FIFO' },
   { name: 'metrics', value: 'ADDRESS', description: 'serve OpenMetrics on a Unix socket or HOST:PORT' },
   { name: 'poll', description: 'poll the device instead of waiting for interrupts' },
+  {
+    name: 'force',
+    description: 'take a PCI function also when a default route goes over it, or other interfaces stand on it',
+  },
+  { name: 'wait', description: 'wait for a PCI function that was unplugged (without: exit code 69)' },
 ]
 
 /** Every command of this version. Lists only what works: a command that is not there yet is not in the help either. */
@@ -42,12 +50,13 @@ export const commands: readonly CommandSpec[] = [
       ['netd run qemu:virtio-net-pci --tap vt0', 'a device of a QEMU bench with user networking'],
       ['netd run "qemu:virtio-net-pci,mac=52:54:00:00:00:07;machine=pc"', 'properties and machine'],
       ['netd run vhost-user:/run/vhost0.sock --queues 2', 'a port of a software switch, two pairs of queues'],
+      ['sudo netd run vfio:0000:00:04.0', 'a virtio network device of this machine, until netd ends'],
       ['netd run model:net --tap vt0 --features -CSUM', 'a software device, without checksum offload'],
     ],
     notes: [
       locatorNote,
       'SIGINT and SIGTERM stop in order: transmit is drained (2 s at most), the device reset, the TAP released; exit code 0.',
-      'A vhost-user back-end that ends is waited for: the interface has no carrier until it is back.',
+      'A vhost-user back-end that ends is waited for, with --wait also an unplugged PCI function: no carrier until it is back.',
     ],
     execute: async (parsed, io) => {
       const { runArguments } = await import('./run-arguments.ts')
@@ -68,7 +77,9 @@ export const commands: readonly CommandSpec[] = [
         value: 'NAME',
         description: 'what show, stats and capture call it (default: the first free of bridge0, ...)',
       },
-      ...runOptions.filter(({ name }) => ['queues', 'no-offload', 'features', 'metrics', 'poll'].includes(name)),
+      ...runOptions.filter(({ name }) =>
+        ['queues', 'no-offload', 'features', 'metrics', 'poll', 'force', 'wait'].includes(name),
+      ),
     ],
     examples: [
       ['netd bridge vhost-user:/run/a.sock vhost-user:/run/b.sock', 'two ports of software switches'],

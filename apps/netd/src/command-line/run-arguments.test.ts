@@ -35,6 +35,8 @@ describe('runArguments', () => {
       capture: undefined,
       metrics: undefined,
       poll: false,
+      force: false,
+      wait: false,
       json: false,
     })
   })
@@ -67,6 +69,8 @@ describe('runArguments', () => {
       capture: '/tmp/x.pcapng',
       metrics: { kind: 'tcp', host: '::1', port: 9090 },
       poll: true,
+      force: false,
+      wait: false,
       json: true,
     })
   })

@@ -20,6 +20,10 @@ export interface RunArguments {
   readonly capture: string | undefined
   readonly metrics: MetricsEndpoint | undefined
   readonly poll: boolean
+  /** Takes a PCI function of this machine also when a default route goes over it. */
+  readonly force: boolean
+  /** Waits for a PCI function that was unplugged. */
+  readonly wait: boolean
   readonly json: boolean
 }
 
@@ -84,6 +88,8 @@ export function runArguments({ flags, values, positionals }: ParsedArguments): R
     capture,
     metrics: given('metrics', parseMetricsEndpoint),
     poll: flags.has('poll'),
+    force: flags.has('force'),
+    wait: flags.has('wait'),
     json: flags.has('json'),
   }
 }

@@ -16,6 +16,8 @@ export function bridge(args: BridgeArguments, io: CommandIo): Promise<number> {
     locators: [formatLocator(a), formatLocator(b)] as const,
     withoutFeatures: [...args.features, ...(args.noOffload ? offloadFeatures : [])],
     poll: args.poll,
+    force: args.force,
+    wait: args.wait,
     queues: args.queues,
   }
   return runSession({ kind: 'bridge', options }, { ...args, capture: undefined }, io)

@@ -14,6 +14,8 @@ export function run(args: RunArguments, io: CommandIo): Promise<number> {
     tap: args.tap,
     withoutFeatures: [...args.features, ...(args.noOffload ? offloadFeatures : [])],
     poll: args.poll,
+    force: args.force,
+    wait: args.wait,
     queues: args.queues,
     ...(args.mac === undefined ? {} : { mac: args.mac }),
     ...(args.mtu === undefined ? {} : { mtu: args.mtu }),

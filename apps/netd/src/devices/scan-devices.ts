@@ -88,8 +88,6 @@ function needsOf(found: Omit<VirtioFunction, 'needs'>): string[] {
   })
   for (const { address, driver } of blockers)
     needs.push(`the rest of IOMMU group ${found.iommuGroup} taken from the kernel too: ${address} (${driver})`)
-  // The honest end of the list, until vfio: and sysfs: are there.
-  needs.push('a later netd: this version opens no PCI function of this machine')
   return needs
 }
 

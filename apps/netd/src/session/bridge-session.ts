@@ -12,6 +12,10 @@ export interface BridgeOptions {
   readonly locators: readonly [string, string]
   readonly withoutFeatures: readonly string[]
   readonly poll: boolean
+  /** Takes a PCI function of this machine also when a default route goes over it. @defaultValue false */
+  readonly force?: boolean
+  /** A PCI function that was unplugged is waited for. @defaultValue false */
+  readonly wait?: boolean
   /** Pairs of queues wanted of each device. */
   readonly queues: number
 }

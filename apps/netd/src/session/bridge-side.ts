@@ -56,7 +56,8 @@ export class BridgeSide implements PortUser {
     // The first one's calls on the driver itself also look after the device.
     this.#pairs = [driver, ...driver.pairs.slice(1, driver.describe().queuePairs.inUse)]
     this.other.#adaptTo(driver)
-    this.#lanes = this.#pairs.map((from, queue) => this.#lane(from, queue))
+    const polled = driver.describe().interrupts === 'none'
+    this.#lanes = this.#pairs.map((from, queue) => this.#lane(from, queue, polled))
     for (const lane of this.#lanes) lane.start()
   }
 
@@ -85,8 +86,8 @@ export class BridgeSide implements PortUser {
     if (this.#driver && !fits(this.#driver, other)) this.#options.reopen()
   }
 
-  #lane(from: PacketPair, queue: number): BridgeLane {
-    const { name, frames, poll: polled } = this.#options
+  #lane(from: PacketPair, queue: number, polled: boolean): BridgeLane {
+    const { name, frames } = this.#options
     return new BridgeLane({
       from,
       // Devices may have different numbers of pairs.

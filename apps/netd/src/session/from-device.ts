@@ -6,7 +6,7 @@ import type { PacketPair } from './packet-pair.ts'
 import type { SessionCounters } from './session-counters.ts'
 
 /** Frames of one turn: enough to amortise the notification, few enough that the event loop stays answerable. */
-const budget = 64
+export const turnBudget = 64
 const headerLength = 12
 /** UIO_MAXIOV of Linux. */
 const maxPieces = 1024
@@ -47,9 +47,9 @@ export class FromDevice {
     this.#queue = queue
   }
 
-  /** @returns true when there may be more at once */
-  turn(): boolean {
-    return this.#pair.receive(this.#sink, budget) === budget
+  /** @returns how many frames came: `turnBudget` when there may be more at once */
+  turn(): number {
+    return this.#pair.receive(this.#sink, turnBudget)
   }
 
   #write(packet: ReceivedPacket): void {

@@ -4,6 +4,7 @@ import {
   benchParts,
   type DeviceKind,
   formatOptions,
+  type HostFunctionUser,
   type QemuLocator,
 } from '@virtio-ts/device-locator'
 import { DeviceType } from '@virtio-ts/spec'
@@ -31,8 +32,11 @@ export function netBench(locator: QemuLocator): BenchPlan {
   }
 }
 
-/** The devices that netd drives. */
-export function netDevice({ mac, mtu }: VhostUserNet = {}): DeviceKind {
+/**
+ * The devices that netd drives.
+ * @param hostFunction how functions of this machine are taken; left out where none is opened
+ */
+export function netDevice({ mac, mtu }: VhostUserNet = {}, hostFunction?: HostFunctionUser): DeviceKind {
   return {
     name: 'net',
     deviceType: DeviceType.NETWORK,
@@ -41,6 +45,7 @@ export function netDevice({ mac, mtu }: VhostUserNet = {}): DeviceKind {
     vhostUser: {
       net: { ...(mac === undefined ? {} : { mac: parseMac(mac) }), ...(mtu === undefined ? {} : { mtu }) },
     },
-    examples: ['model:net', 'qemu:virtio-net-pci', 'vhost-user:/path/to/socket'],
+    ...(hostFunction === undefined ? {} : { hostFunction }),
+    examples: ['model:net', 'qemu:virtio-net-pci', 'vhost-user:/path/to/socket', 'vfio:0000:00:04.0'],
   }
 }

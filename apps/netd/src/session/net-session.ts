@@ -9,6 +9,7 @@ import type { HostedSession } from './hosted-session.ts'
 import type { OpenedDevice } from '@virtio-ts/device-locator'
 import type { SessionEvent } from './session-event.ts'
 import { largestFrame, offloadNames, tapOffloads } from './tap-offloads.ts'
+import type { Polling } from './tap-loop.ts'
 import { TapPairs } from './tap-pairs.ts'
 
 export interface SessionOptions {
@@ -21,6 +22,10 @@ export interface SessionOptions {
   readonly mtu?: number
   readonly withoutFeatures: readonly string[]
   readonly poll: boolean
+  /** Takes a PCI function of this machine also when a default route goes over it. @defaultValue false */
+  readonly force?: boolean
+  /** A PCI function that was unplugged is waited for. @defaultValue false */
+  readonly wait?: boolean
   /** Pairs of queues wanted. @defaultValue 1 */
   readonly queues?: number
 }
@@ -50,7 +55,6 @@ export class NetSession implements HostedSession, PortUser {
     this.#pairs = new TapPairs({
       tap,
       frames: this.#frames,
-      polled: options.poll,
       onCrash: (error) => {
         throw error
       },
@@ -134,16 +138,27 @@ export class NetSession implements HostedSession, PortUser {
     this.#setAddresses(driver)
     this.#tap.setCarrier(driver.link.up)
     const { wanted, device, inUse } = driver.describe().queuePairs
-    this.#pairs.start(driver, { largest: largestFrame(offloads, driver.mtu), count: inUse, threads: this.#threads })
+    this.#pairs.start(driver, {
+      largest: largestFrame(offloads, driver.mtu),
+      count: inUse,
+      threads: this.#threads,
+      polling: this.#polling(driver),
+    })
     if (inUse < wanted && inUse !== this.#fewerTold) {
       this.#fewerTold = inUse
       const why = device > 1 ? `has ${device}` : 'does without several (no MQ)'
-      this.#onEvent({
-        event: 'notice',
-        message: `${wanted} pairs of queues were asked for, the device ${why}: going on with ${inUse}`,
-      })
+      this.#notice(`${wanted} pairs of queues were asked for, the device ${why}: going on with ${inUse}`)
     }
     this.#listen(driver)
+  }
+
+  #polling(driver: NetDriver): Polling {
+    if (this.#options.poll) return 'always'
+    if (driver.describe().interrupts !== 'none') return 'no'
+    this.#notice(
+      'the device has no interrupts here: it is looked at about every millisecond, and at once while frames move',
+    )
+    return 'with-pauses'
   }
 
   async disconnect(reason?: FaultReport): Promise<void> {
@@ -153,6 +168,10 @@ export class NetSession implements HostedSession, PortUser {
 
   stopTransmit(): void {
     this.#pairs.stopTransmit()
+  }
+
+  #notice(message: string): void {
+    this.#onEvent({ event: 'notice', message })
   }
 
   event(event: SessionEvent): void {

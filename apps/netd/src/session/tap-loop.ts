@@ -1,7 +1,17 @@
 import type { TapQueue } from '@virtio-ts/tap'
-import type { FromDevice } from './from-device.ts'
+import { type FromDevice, turnBudget } from './from-device.ts'
 import type { PacketPair } from './packet-pair.ts'
 import type { ToDevice } from './to-device.ts'
+
+/**
+ * `no`: interrupts say when there is something. `always`: round after round, as asked for. `with-pauses`: the device has no interrupts
+ * here, and nobody asked for a core of this machine to be taken up: idle rounds are followed by pauses.
+ */
+export type Polling = 'no' | 'always' | 'with-pauses'
+
+/** Rounds without a frame before the first pause: a conversation's next frame is mostly here sooner. */
+const idleRounds = 200
+const pauseMilliseconds = 1
 
 /**
  * Drives both directions on the event loop. Interrupt-driven: notifications and the TAP's readiness start turns, and a turn
@@ -12,22 +22,23 @@ export class TapLoop {
   readonly #tap: TapQueue
   readonly #fromDevice: FromDevice
   readonly #toDevice: ToDevice
-  readonly #polled: boolean
+  readonly #polling: Polling
   #unwatch: (() => void) | undefined
   #receiving = false
   #draining = false
+  #idle = 0
   #stopped = false
 
-  constructor(pair: PacketPair, tap: TapQueue, fromDevice: FromDevice, toDevice: ToDevice, polled: boolean) {
+  constructor(pair: PacketPair, tap: TapQueue, fromDevice: FromDevice, toDevice: ToDevice, polling: Polling) {
     this.#pair = pair
     this.#tap = tap
     this.#fromDevice = fromDevice
     this.#toDevice = toDevice
-    this.#polled = polled
+    this.#polling = polling
   }
 
   start(): void {
-    if (this.#polled) return this.#poll()
+    if (this.#polling !== 'no') return this.#poll()
     this.#pair.onReceive(() => this.#receive())
     this.#pair.onTransmitSpace(() => this.#watchTap())
     this.#watchTap()
@@ -53,7 +64,7 @@ export class TapLoop {
   #receive(): void {
     if (this.#receiving || this.#stopped) return
     this.#receiving = true
-    if (this.#fromDevice.turn() || this.#pair.armReceive()) {
+    if (this.#fromDevice.turn() === turnBudget || this.#pair.armReceive()) {
       setImmediate(() => {
         this.#receiving = false
         this.#receive()
@@ -72,8 +83,10 @@ export class TapLoop {
   #poll(): void {
     if (this.#stopped) return
     this.#pair.poll()
-    this.#fromDevice.turn()
-    if (!this.#draining) this.#toDevice.turn()
-    setImmediate(() => this.#poll())
+    const received = this.#fromDevice.turn()
+    const sent = this.#draining ? 'idle' : this.#toDevice.turn()
+    this.#idle = received === 0 && sent !== 'more' ? this.#idle + 1 : 0
+    if (this.#polling === 'with-pauses' && this.#idle > idleRounds) setTimeout(() => this.#poll(), pauseMilliseconds)
+    else setImmediate(() => this.#poll())
   }
 }

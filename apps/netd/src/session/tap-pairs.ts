@@ -6,13 +6,12 @@ import type { FrameTap } from './frame-tap.ts'
 import { FromDevice } from './from-device.ts'
 import type { PacketPair } from './packet-pair.ts'
 import { SessionCounters } from './session-counters.ts'
-import { TapLoop } from './tap-loop.ts'
+import { type Polling, TapLoop } from './tap-loop.ts'
 import { ToDevice } from './to-device.ts'
 
 export interface TapPairsOptions {
   readonly tap: Tap
   readonly frames: FrameTap
-  readonly polled: boolean
   /** A thread of a pair failed in a way nobody expected. */
   readonly onCrash: (error: Error) => void
 }
@@ -24,7 +23,11 @@ export interface StartedPairs {
   readonly count: number
   /** Give every pair but the first to a thread of its own. */
   readonly threads: boolean
+  /** Asked to be, or because the device has no interrupts here. */
+  readonly polling: Polling
 }
+
+type PairShape = Pick<StartedPairs, 'largest' | 'polling'>
 
 /** The queue pairs of a driver, each connected to a queue of the TAP: the first in this thread, further ones where they can be. */
 export class TapPairs {
@@ -52,12 +55,12 @@ export class TapPairs {
   }
 
   /** @throws TapError */
-  start(driver: NetDriver, { largest, count, threads }: StartedPairs): void {
+  start(driver: NetDriver, { count, threads, ...shape }: StartedPairs): void {
     this.#useQueues(count)
     // The first one's calls on the driver itself also look after the device.
     const here: PacketPair[] = threads ? [driver] : [driver, ...driver.pairs.slice(1, count)]
-    this.#loops = here.map((pair, index) => this.#loop(pair, index, largest))
-    this.#threads = threads ? driver.pairs.slice(1, count).map((pair) => this.#thread(driver, pair.index, largest)) : []
+    this.#loops = here.map((pair, index) => this.#loop(pair, index, shape))
+    this.#threads = threads ? driver.pairs.slice(1, count).map((pair) => this.#thread(driver, pair.index, shape)) : []
     for (const loop of this.#loops) loop.start()
   }
 
@@ -110,24 +113,24 @@ export class TapPairs {
     }
   }
 
-  #loop(pair: PacketPair, index: number, largest: number): TapLoop {
-    const { tap, frames, polled } = this.#options
+  #loop(pair: PacketPair, index: number, { largest, polling }: PairShape): TapLoop {
+    const { tap, frames } = this.#options
     const queue = tap.queues[index] as TapQueue
     const counters = this.#counters[index] as SessionCounters
     const fromDevice = new FromDevice(pair, queue, counters, frames, this.head(index), index)
     const toDevice = new ToDevice(pair, queue, counters, frames, largest, index)
-    return new TapLoop(pair, queue, fromDevice, toDevice, polled)
+    return new TapLoop(pair, queue, fromDevice, toDevice, polling)
   }
 
-  #thread(driver: NetDriver, index: number, largest: number): QueuePairThread {
-    const { tap, frames, polled, onCrash } = this.#options
+  #thread(driver: NetDriver, index: number, { largest, polling }: PairShape): QueuePairThread {
+    const { tap, frames, onCrash } = this.#options
     return new QueuePairThread({
       request: {
         transfer: (driver.pairs[index] as NetDriver['pairs'][number]).transfer(),
         tapFd: (tap.queues[index] as TapQueue).fd,
         counters: (this.#counters[index] as SessionCounters).memory,
         largest,
-        polled,
+        polling,
         capturing: frames.active,
       },
       onFault: (fault) => driver.reportFault(index, fault),

@@ -24,6 +24,8 @@ export async function restoreEntry(entry: JournalEntry, host: TakeoverHost): Pro
     { driver: entry.driver ?? undefined, override: entry.override ?? undefined },
     { sysfs: host.sysfs, timeout: host.timeout },
   )
+  // Its own driver has reset it.
+  host.freeMemory(address)
   const problems = await restoreInterfaces(entry, host)
   if (problems.length > 0) {
     throw new CommandError(

@@ -25,6 +25,10 @@ export function requireNetworkFunction(address: string, host: TakeoverHost): Vir
   })
 }
 
+export function mayChange(address: string, host: TakeoverHost): boolean {
+  return host.whyNotWritable(`bus/pci/devices/${address}/driver_override`) === undefined
+}
+
 /** @throws CommandError `takeover.permission` */
 export function requirePermission(address: string, host: TakeoverHost): void {
   const why = host.whyNotWritable(`bus/pci/devices/${address}/driver_override`)

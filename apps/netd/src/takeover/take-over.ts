@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { CommandError, codeOf } from '@virtio-ts/command-line'
 import { formatAddress, parseAddress } from '@virtio-ts/pci'
 import { bindDriver, currentDriver, driverOverride, restoreDriver } from '@virtio-ts/pci/binding'
@@ -10,6 +11,7 @@ import {
   requireGroup,
   requireNetworkFunction,
   requirePermission,
+  mayChange,
   requireUnused,
 } from './requirements.ts'
 import { type TakeoverHost, thisHost } from './takeover-host.ts'
@@ -35,9 +37,10 @@ export interface Taken {
   /**
    * Gives it back: to the driver it came from, with its interfaces, addresses and routes, where it was taken by `run`; one that was taken by `netd
    * bind`, or by somebody else, stays as it is. Whoever has the device open closes it first. Idempotent.
+   * @param gone it was unplugged: its entry goes once the kernel knows it no more. One that was taken away otherwise keeps it.
    * @throws CommandError `takeover.incomplete`, `takeover.in-use`; BindingError
    */
-  giveBack(): Promise<void>
+  giveBack(gone?: boolean): Promise<void>
 }
 
 /**
@@ -54,6 +57,9 @@ export async function takeOver(
   const { driver = 'vfio-pci', by = 'run', force = false, signal } = options
   const name = formatAddress(parseAddress(address))
   const first = requireNetworkFunction(name, host)
+  // Bound for this user by somebody who may do it: nothing has to be changed. VFIO lets only one have it.
+  if (driver === 'vfio-pci' && first.driver === driver && !mayChange(name, host))
+    return taken(name, driver, undefined, host, () => {})
   requirePermission(name, host)
   host.journal.prepare()
   const unlock = lockFunction(name, options.purpose ?? `netd ${by}`, host)
@@ -136,6 +142,8 @@ async function describe(
   }
 }
 
+const pause = 20
+
 /** Modules whose drivers VFIO needs: the second maps memory. */
 const modules: Readonly<Record<TargetDriver, readonly string[]>> = {
   'vfio-pci': ['vfio-pci', 'vfio_iommu_type1'],
@@ -176,9 +184,9 @@ function taken(
   unlock: () => void,
 ): Taken {
   let givingBack: Promise<void> | undefined
-  const giveBack = async (): Promise<void> => {
+  const giveBack = async (gone: boolean): Promise<void> => {
     try {
-      if (entry?.by === 'run') await restoreEntry(entry, host)
+      if (entry?.by === 'run') await (gone ? forget(address, host) : restoreEntry(entry, host))
     } finally {
       unlock()
     }
@@ -187,11 +195,18 @@ function taken(
     address,
     driver,
     entry,
-    giveBack: () => {
-      givingBack ??= giveBack()
+    giveBack: (gone = false) => {
+      givingBack ??= giveBack(gone)
       return givingBack
     },
   }
+}
+
+/** The kernel takes a function out once nobody has it open. Its addresses went with it, as with any interface that is unplugged. */
+async function forget(address: string, { sysfs, journal, removalTime }: TakeoverHost): Promise<void> {
+  const directory = `bus/pci/devices/${address}`
+  for (let waited = 0; waited < removalTime && sysfs.exists(directory); waited += pause) await sleep(pause)
+  if (!sysfs.exists(directory)) journal.remove(address)
 }
 
 /** What `netd release` found and did. */

@@ -64,9 +64,11 @@ export class TakeoverBench implements Disposable {
       ip: network.ip,
       journal,
       timeout: 200,
+      removalTime: 200,
       whyNotWritable: () => undefined,
       loadModule: async () => {},
       settle: async () => {},
+      freeMemory: () => {},
       usersOf: () => [],
       lock: (at, purpose) => lock(join(journal.directory, `${at}.lock`), purpose),
     }

@@ -3,6 +3,7 @@ import { accessSync, constants, existsSync, readdirSync, readlinkSync } from 'no
 import { join } from 'node:path'
 import { codeOf } from '@virtio-ts/command-line'
 import { close, lockFile, truncate, write } from '@virtio-ts/native'
+import { freeKeptMemory } from '@virtio-ts/pci/sysfs'
 import { type SysfsFiles, sysfsFiles } from '@virtio-ts/pci/binding'
 import { readText } from '../devices/read-text.ts'
 import { type SystemRoots, systemRoots } from '../devices/scan-devices.ts'
@@ -27,10 +28,14 @@ export interface TakeoverHost {
   now(): number
   /** How long the kernel and udev may take for each step, in milliseconds. */
   readonly timeout: number
+  /** How long the kernel may take to remove a function that was unplugged, in milliseconds. */
+  readonly removalTime: number
   /** Why the attribute may not be written (`EACCES`), or undefined when it may. */
   whyNotWritable(path: string): string | undefined
   /** Loads a kernel module where that is possible; that it was not shows when its driver is missing. */
   loadModule(name: string): Promise<void>
+  /** Frees what a killed netd has left for its device to write to. */
+  freeMemory(address: string): void
   /** Waits until udev has done with new interfaces, where there is udev. */
   settle(): Promise<void>
   /** Processes that have one of these paths open, of those we may look into. */
@@ -62,6 +67,7 @@ export function thisHost(): TakeoverHost {
     journal,
     now: Date.now,
     timeout: 5000,
+    removalTime: 2000,
     whyNotWritable(path) {
       try {
         accessSync(join(roots.sys, path), constants.W_OK)
@@ -71,6 +77,7 @@ export function thisHost(): TakeoverHost {
       }
     },
     loadModule: (name) => runQuietly('modprobe', ['--quiet', name]),
+    freeMemory: freeKeptMemory,
     settle: () =>
       existsSync('/run/udev/control') ? runQuietly('udevadm', ['settle', '--timeout=5']) : Promise.resolve(),
     usersOf: (paths) => usersOf(paths, roots.proc),

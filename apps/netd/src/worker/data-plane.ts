@@ -1,6 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { type OpenedDevice, openDevice, parseLocator } from '@virtio-ts/device-locator'
 import { BridgeSession } from '../session/bridge-session.ts'
+import { hostFunctionUser } from '../session/host-function-user.ts'
 import type { HostedSession } from '../session/hosted-session.ts'
 import { NetSession } from '../session/net-session.ts'
 import { netDevice, type VhostUserNet } from '../session/net-device.ts'
@@ -30,7 +31,8 @@ function openSession(request: SessionRequest): Promise<HostedSession> {
     const locator = parseLocator(text)
     if (locator.scheme === 'vhost-user' && locator.server)
       onEvent({ event: 'notice', message: `waiting for a vhost-user back-end to connect to ${locator.path}` })
-    return openDevice(netDevice(net), locator, stop.signal)
+    const user = hostFunctionUser(request.options, (message) => onEvent({ event: 'notice', message }))
+    return openDevice(netDevice(net, user), locator, stop.signal)
   }
   if (request.kind === 'bridge') {
     const { options } = request

@@ -1,4 +1,5 @@
 import type { FaultReport, NetPairTransfer } from '@virtio-ts/driver-net'
+import type { Polling } from '../session/tap-loop.ts'
 import type { PortableError } from './portable-error.ts'
 
 /** What the thread of a queue pair is started with. */
@@ -10,7 +11,7 @@ export interface QueuePairRequest {
   readonly counters: SharedArrayBuffer
   /** Bytes of the largest frame the TAP hands over. */
   readonly largest: number
-  readonly polled: boolean
+  readonly polling: Polling
   readonly capturing: boolean
 }
 

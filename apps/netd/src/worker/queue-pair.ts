@@ -19,7 +19,7 @@ import type { QueuePairOrder, QueuePairReport, QueuePairRequest } from './queue-
 if (parentPort === null) throw new Error('this file is the main module of a worker thread')
 const port = parentPort
 const request = workerData as QueuePairRequest
-const { transfer, tapFd, polled } = request
+const { transfer, tapFd, polling } = request
 const one = Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0)
 const drained = new Uint8Array(8)
 
@@ -46,14 +46,14 @@ const counters = new SessionCounters(request.counters)
 const tap = new TapQueue(tapFd, () => {})
 const fromDevice = new FromDevice(pair, tap, counters, frames, head, transfer.shape.index)
 const toDevice = new ToDevice(pair, tap, counters, frames, request.largest, transfer.shape.index)
-const loop = new TapLoop(pair, tap, fromDevice, toDevice, polled)
+const loop = new TapLoop(pair, tap, fromDevice, toDevice, polling)
 const watches = [
   watch(transfer.receive.descriptors.used, () => pair.receiveNotified()),
   watch(transfer.transmit.descriptors.used, () => pair.transmitNotified()),
 ]
 
 function watch(fd: number | undefined, notified: () => void): () => void {
-  if (fd === undefined || polled) return () => {}
+  if (fd === undefined || polling !== 'no') return () => {}
   return watchReadable(fd, () => {
     read(fd, drained)
     notified()
