@@ -43,6 +43,7 @@ describe('exitCodeOf', () => {
     ['queue.missing', 69],
     ['queue.reset-timeout', 75],
     ['memory.exhausted', 75],
+    ['console.port-removed', 69],
     ['tap.busy', 73],
     ['tap.gone', 75],
     ['tap.permission', 77],

@@ -43,7 +43,7 @@ export interface DeviceKind {
   readonly bench: (locator: QemuLocator) => BenchPlan
   /** What the front-end decides where a vhost-user back-end leaves it to it. */
   readonly vhostUser?: Omit<VhostUserOptions, 'path' | 'server' | 'deviceType'>
-  /** How functions of this machine are taken; where it is missing they have to be bound already. */
+  /** How functions of this machine are taken: `alreadyBound` leaves that to the user. Where it is missing none is opened. */
   readonly hostFunction?: HostFunctionUser
   /** Locators to show where another one cannot be opened. */
   readonly examples: readonly string[]

@@ -107,11 +107,6 @@ function isAbsent(error: unknown): boolean {
   return ['pci.not-found', 'binding.no-function'].includes(codeOf(error) ?? '')
 }
 
-/** For a program that leaves binding to others: takes what is bound already. */
-export const alreadyBound: HostFunctionUser = {
-  take: async () => ({ giveBack: async () => {} }),
-}
-
 /** The opener for a locator; what it needs is loaded only now. */
 export async function functionOpener(
   locator: PciLocator,

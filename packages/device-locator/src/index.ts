@@ -3,6 +3,7 @@
  * device, and what opens one.
  * @packageDocumentation
  */
+export { alreadyBound } from './already-bound.ts'
 export { benchNames, benchParts } from './bench-parts.ts'
 export type { DeviceIdentity } from './device-identity.ts'
 export type { BenchPlan, DeviceKind, HostFunctionUser, TakenFunction } from './device-kind.ts'

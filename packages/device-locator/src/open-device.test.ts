@@ -59,14 +59,32 @@ describe('openDevice', () => {
     await device.release()
   })
 
-  it.each(['vfio:0000:00:04.0', 'sysfs:0000:00:04.0', 'model:block'])(
-    'answers %s with "not available in this version"',
+  it('answers a model of another device with "not available in this version"', async () => {
+    await expect(open('model:block')).rejects.toMatchObject({
+      code: 'locator.unsupported',
+      message: 'model:block is not available in this version',
+      fix: 'model:rng, qemu:virtio-rng-pci work',
+    })
+  })
+
+  // A domain that no machine has: nothing of this one is touched.
+  it.each(['vfio:fffe:00:04.0', 'sysfs:fffe:00:04.0'])(
+    'says that there is no %s, and gives back what it took',
     async (text) => {
-      await expect(open(text)).rejects.toMatchObject({
-        code: 'locator.unsupported',
-        message: `${text} is not available in this version`,
-        fix: 'model:rng, qemu:virtio-rng-pci work',
-      })
+      const steps: string[] = []
+      const kind: DeviceKind = {
+        ...rng,
+        hostFunction: {
+          take: async ({ address }) => {
+            steps.push(`take ${address}`)
+            return { giveBack: async () => void steps.push('give back') }
+          },
+        },
+      }
+      const { signal } = new AbortController()
+      await expect(openDevice(kind, parseLocator(text), signal)).rejects.toMatchObject({ code: 'pci.not-found' })
+      expect(steps).toEqual(['take fffe:00:04.0', 'give back'])
+      await expect(open(text)).rejects.toMatchObject({ code: 'locator.unsupported' })
     },
   )
 

@@ -16,7 +16,12 @@ function unsupportedLocator(kind: DeviceKind, locator: Locator): CommandError {
  * @throws CommandError `locator.unsupported`
  */
 export function checkSupported(kind: DeviceKind, locator: Locator): void {
-  if (locator.scheme === 'model' && locator.device !== kind.name) throw unsupportedLocator(kind, locator)
+  const { scheme } = locator
+  const missing =
+    scheme === 'model'
+      ? locator.device !== kind.name
+      : (scheme === 'vfio' || scheme === 'sysfs') && kind.hostFunction === undefined
+  if (missing) throw unsupportedLocator(kind, locator)
 }
 
 /**
@@ -41,8 +46,9 @@ export async function openDevice(kind: DeviceKind, locator: Locator, signal: Abo
 }
 
 async function openHostFunction(kind: DeviceKind, locator: PciLocator, signal: AbortSignal): Promise<OpenedDevice> {
-  const { alreadyBound, functionOpener, HostFunction } = await import('./host-function.ts')
-  const user = kind.hostFunction ?? alreadyBound
+  const { hostFunction: user } = kind
+  if (user === undefined) throw unsupportedLocator(kind, locator)
+  const { functionOpener, HostFunction } = await import('./host-function.ts')
   const opener = await functionOpener(locator, user.onWarning ?? (() => {}))
   return HostFunction.open(locator, user, opener, signal)
 }

@@ -65,6 +65,8 @@ describe('balloondArguments', () => {
   it('refuses limits that contradict each other, and devices that are no balloons', () => {
     expect(failure('model:balloon', '--min', '2M', '--max', '1M').code).toBe('usage.invalid-value')
     expect(failure('model:rng').code).toBe('locator.unsupported')
+    // Its page numbers would be those of an IOMMU, and the device takes them for physical ones.
+    expect(failure('vfio:0000:00:04.0').code).toBe('locator.unsupported')
   })
 })
 

@@ -31,7 +31,6 @@ describe('blkd serve', () => {
     [['model:block', '--nbd', '/run/x'], 'usage.invalid-value'],
     [['model:block', '--nbd', 'unix:/x', '--name', 'x'.repeat(257)], 'usage.invalid-value'],
     [['model:net', '--nbd', 'unix:/x'], 'locator.unsupported'],
-    [['vfio:0000:00:04.0', '--nbd', 'unix:/x'], 'locator.unsupported'],
   ])('refuses %j', (args, code) => {
     expect(() => serveArguments(parsed('serve', ...args))).toThrow(expect.objectContaining({ code }))
   })

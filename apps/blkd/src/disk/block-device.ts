@@ -1,6 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import { CommandError } from '@virtio-ts/command-line'
 import {
+  alreadyBound,
   type BenchPlan,
   benchNames,
   benchParts,
@@ -26,7 +27,8 @@ export function blockDevice(options: BlockDeviceOptions = {}): DeviceKind {
     deviceType: DeviceType.BLOCK,
     model: async (own) => (await import('./open-model.ts')).openModel(own),
     bench: (locator) => blockBench(locator, options),
-    examples: ['model:block', 'qemu:virtio-blk-pci;drive=IMAGE', 'vhost-user:/path/to/socket'],
+    hostFunction: alreadyBound,
+    examples: ['model:block', 'qemu:virtio-blk-pci;drive=IMAGE', 'vhost-user:/path/to/socket', 'vfio:0000:00:05.0'],
   }
 }
 

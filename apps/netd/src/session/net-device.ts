@@ -1,4 +1,5 @@
 import {
+  alreadyBound,
   type BenchPlan,
   benchNames,
   benchParts,
@@ -34,9 +35,9 @@ export function netBench(locator: QemuLocator): BenchPlan {
 
 /**
  * The devices that netd drives.
- * @param hostFunction how functions of this machine are taken; left out where none is opened
+ * @param hostFunction how functions of this machine are taken
  */
-export function netDevice({ mac, mtu }: VhostUserNet = {}, hostFunction?: HostFunctionUser): DeviceKind {
+export function netDevice({ mac, mtu }: VhostUserNet = {}, hostFunction: HostFunctionUser = alreadyBound): DeviceKind {
   return {
     name: 'net',
     deviceType: DeviceType.NETWORK,
@@ -45,7 +46,7 @@ export function netDevice({ mac, mtu }: VhostUserNet = {}, hostFunction?: HostFu
     vhostUser: {
       net: { ...(mac === undefined ? {} : { mac: parseMac(mac) }), ...(mtu === undefined ? {} : { mtu }) },
     },
-    ...(hostFunction === undefined ? {} : { hostFunction }),
+    hostFunction,
     examples: ['model:net', 'qemu:virtio-net-pci', 'vhost-user:/path/to/socket', 'vfio:0000:00:04.0'],
   }
 }

@@ -65,7 +65,6 @@ describe('attachArguments', () => {
 
   it('refuses devices that are no consoles before anything is started', () => {
     expect(failure('model:net').code).toBe('locator.unsupported')
-    expect(failure('vfio:0000:00:04.0').code).toBe('locator.unsupported')
     const socketless = failure('qemu:virtio-serial-pci')
     expect(socketless.code).toBe('locator.option')
     expect(errorReport(vcon, socketless)).toContain(

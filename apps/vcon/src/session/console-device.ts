@@ -3,6 +3,7 @@ import {
   type BenchPlan,
   benchNames,
   benchParts,
+  alreadyBound,
   type DeviceKind,
   formatLocator,
   formatOptions,
@@ -42,5 +43,6 @@ export const consoleDevice: DeviceKind = {
   deviceType: DeviceType.CONSOLE,
   model: async (options) => (await import('./echo-console.ts')).echoConsole(options),
   bench: consoleBench,
+  hostFunction: alreadyBound,
   examples: ['model:console', '"qemu:virtio-serial-pci;chardev=/tmp/con0.sock,server=on,wait=off"'],
 }
