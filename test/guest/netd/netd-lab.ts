@@ -97,6 +97,11 @@ export class NetdLab {
     }
   }
 
+  /** Loads the drivers. Without IPv6, whose addresses take seconds to settle. */
+  async ready(): Promise<void> {
+    await this.shell('echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6; modprobe virtio_net; modprobe tun')
+  }
+
   /** Runs commands of the shell in the guest. @returns stdout @throws when one fails */
   // DEBUG
   async shell(script: string, timeoutSeconds = 120): Promise<string> {
