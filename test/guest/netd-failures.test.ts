@@ -26,7 +26,7 @@ requirement(
       timeoutSeconds: 600,
       qemuArguments: ['-device', `virtio-rng-pci,addr=0x6,${modern}`],
     })
-    await lab.shell('modprobe virtio_net; modprobe tun; echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6')
+    await lab.ready()
     commands = await GuestNetd.start(lab.guest)
   }, 180_000)
   // Both are provoked: a buffer of no length, and an address that the IOMMU knows nothing of.

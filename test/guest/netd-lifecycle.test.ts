@@ -26,7 +26,7 @@ requirement(
       qemuArguments: rootPort,
       timeoutSeconds: 1200,
     })
-    await lab.shell('modprobe virtio_net; modprobe tun')
+    await lab.ready()
   }, 180_000)
   afterAll(() => lab?.close(), 60_000)
 
@@ -42,7 +42,6 @@ requirement(
     const name = await nameOf(nic)
     const { number } = nic
     await lab.shell(`
-      echo 1 > /proc/sys/net/ipv6/conf/${name}/disable_ipv6
       ip address flush dev ${name}
       ip address add 10.0.${number}.15/24 dev ${name}
       ip link set ${name} up

@@ -98,7 +98,7 @@ requirement(
   beforeAll(async () => {
     const nics = Object.values(routes).map(({ nic }) => nic)
     lab = await NetdLab.boot(nics, { iommu: true, hugepages: 80, timeoutSeconds: 600 })
-    await lab.shell('modprobe virtio_net; modprobe tun')
+    await lab.ready()
   }, 180_000)
   afterAll(() => lab?.close(), 60_000)
 

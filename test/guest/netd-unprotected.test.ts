@@ -19,7 +19,7 @@ requirement(
   let commands: GuestNetd
   beforeAll(async () => {
     lab = await NetdLab.boot([nic], { hugepages: 80, timeoutSeconds: 600 })
-    await lab.shell('modprobe virtio_net; modprobe tun; echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6')
+    await lab.ready()
     commands = await GuestNetd.start(lab.guest)
   }, 180_000)
   afterAll(() => lab?.close(), 60_000)

