@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { countTests } from './count-tests.mjs'
 import { installDependencies } from './install-dependencies.mjs'
 import { installSystemPackages } from './install-system-packages.mjs'
+import { prepareGuest } from './prepare-guest.mjs'
 import { run } from './run-quietly.mjs'
 
 const total = { passed: 0, failed: 0 }
@@ -30,6 +31,7 @@ try {
     ['scripts/check-packages.mjs', '--json', join(scratch, 'packages.json')],
     readResults('packages.json'),
   )
+  await prepareGuest()
   await vitest('unit', ['--project', 'unit'])
   // One file at a time: they share network namespaces, interfaces and two cores.
   await vitest('system', ['--project', 'system', '--no-file-parallelism'])

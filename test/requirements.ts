@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { accessSync, closeSync, constants, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'vitest'
+import { guestProblem } from '../scripts/guest/guest-needs.mjs'
 
 /** Commands a test can need, and the Debian packages they come in. */
 const packages: Readonly<Record<string, string>> = JSON.parse(
@@ -15,16 +16,17 @@ const probes: Readonly<Record<string, () => string | undefined>> = {
   netns: () => (succeeds('unshare', ['--net', 'true']) ? undefined : 'cannot create a network namespace'),
   kvm: () => (canOpen('/dev/kvm') ? undefined : 'cannot open /dev/kvm'),
   qemu: () => missingCommand('qemu-system-x86_64'),
+  guest: guestProblem,
 }
 
 /** A need without a name of its own: what is wrong, or undefined. */
 export type Probe = () => string | undefined
 
-export type Requirement = 'root' | 'tun' | 'netns' | 'kvm' | 'qemu' | (string & {}) | Probe
+export type Requirement = 'root' | 'tun' | 'netns' | 'kvm' | 'qemu' | 'guest' | (string & {}) | Probe
 
 /**
  * A `describe` for suites that need something of the machine: `requirement('root', 'tun')('TAP interface', () => ...)`.
- * Needs are `root`, `tun`, `netns`, `kvm`, `qemu`, a command (`tshark`), or a function that says what is wrong. Where a need
+ * Needs are `root`, `tun`, `netns`, `kvm`, `qemu`, `guest`, a command (`tshark`), or a function that says what is wrong. Where a need
  * is not met the suite is skipped with the reason in its title, and `npm test` lists it; with CI=true it fails instead. The only
  * place that skips tests.
  */

@@ -12,7 +12,7 @@ const GRACE = 500
 
 process.title = 'guest-agent'
 // What a test does to the guest's memory must not end the one who reports it.
-writeFileSync('/proc/self/oom_score_adj', '-1000')
+setOomScore(process.pid, -1000)
 const port = openSync(portPath(), 'r+')
 /** @type {Map<number, import('node:child_process').ChildProcess>} */
 const running = new Map()
@@ -55,6 +55,7 @@ function start(id, { argv, environment, directory, stdin }) {
     detached: true,
   })
   running.set(id, child)
+  if (child.pid !== undefined) setOomScore(child.pid, 0)
   let ended = false
   /** @param {object} result */
   const end = (result) => {
@@ -68,8 +69,21 @@ function start(id, { argv, environment, directory, stdin }) {
   child.stderr?.on('data', (bytes) => ended || send(id, Kind.STDERR, bytes))
   child.on('spawn', () => send(id, Kind.STARTED, { pid: child.pid }))
   child.on('error', (error) => child.pid === undefined && end({ error: error.message }))
-  child.on('exit', (code, signal) => setTimeout(end, GRACE, { code, signal }).unref())
+  // Output that is there already is read, and sent, before the end is told.
+  const endSoon = (/** @type {object} */ result) => {
+    setTimeout(() => setImmediate(() => (queued > 0 ? endSoon(result) : end(result))), GRACE)
+  }
+  child.on('exit', (code, signal) => endSoon({ code, signal }))
   child.on('close', (code, signal) => end({ code, signal }))
+}
+
+/** @param {number} pid @param {number} score */
+function setOomScore(pid, score) {
+  try {
+    writeFileSync(`/proc/${pid}/oom_score_adj`, String(score))
+  } catch {
+    // It has ended already.
+  }
 }
 
 /** @param {number} pid @param {NodeJS.Signals} signal */

@@ -2,7 +2,7 @@
 
 /** What the kernel says when something is wrong with it, or with a device's access to memory. */
 const KERNEL =
-  /DMAR:.*fault|\bOops:|\bBUG:|\bWARNING:|Kernel panic|general protection|hung task|blocked for more than|rcu:.*(stall|starved)|unable to handle|Bad page|refcount_t:|irq \d+: nobody cared|AER:.*error/i
+  /DMAR:.*fault|\bOops:|\bBUG:|\bWARNING:|Kernel panic|general protection|hung task|blocked for more than|rcu:.*(stall|starved)|unable to handle|Bad page|refcount_t:|irq \d+: nobody cared|AER:.*error/
 
 /** QEMU's warnings and hints; all the rest it says is about something a device was made to do. */
 const HARMLESS = /: (warning|info): |^\s*$|terminating on signal/

@@ -1,7 +1,6 @@
 // @ts-check
 // Writes archives in the format the Linux kernel unpacks at boot ("newc" cpio), without cpio(1) and without root.
-import { closeSync, fstatSync, openSync, readFileSync, readlinkSync, writeSync } from 'node:fs'
-import { lstatSync, readdirSync } from 'node:fs'
+import { lstatSync, readdirSync, readFileSync, readlinkSync, statSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
 /**
@@ -32,8 +31,7 @@ export class CpioWriter {
     this.#directoriesAbove(name)
     if (target !== undefined) return this.#write(name, LINK | 0o777, Buffer.from(target))
     if (from !== undefined) {
-      const permissions = mode ?? modeOf(from)
-      return this.#write(name, REGULAR | permissions, readFileSync(from))
+      return this.#write(name, REGULAR | (mode ?? statSync(from).mode & 0o777), readFileSync(from))
     }
     if (data !== undefined) return this.#write(name, REGULAR | (mode ?? 0o644), Buffer.from(data))
     if (this.#directories.has(name)) return
@@ -65,14 +63,15 @@ export class CpioWriter {
     const fields = [
       this.#inode,
       mode,
-      ...[0, 0, 1, 0], // user, group, links, modification time
+      // user, group, links, modification time
+      ...[0, 0, 1, 0],
       content.length,
       ...[0, 0, device.major, device.minor],
       nameBytes.length,
       0,
     ]
     const header = `070701${fields.map((field) => field.toString(16).padStart(8, '0')).join('')}`
-    this.#put(Buffer.concat([padded(Buffer.concat([Buffer.from(header), nameBytes]))]))
+    this.#put(padded(Buffer.concat([Buffer.from(header), nameBytes])))
     this.#put(padded(content))
   }
 
@@ -82,16 +81,11 @@ export class CpioWriter {
   }
 }
 
-/** @param {string} file @param {(writer: CpioWriter) => void} fill */
-export function writeCpio(file, fill) {
-  const fd = openSync(file, 'w')
-  try {
-    const writer = new CpioWriter(fd)
-    fill(writer)
-    writer.end()
-  } finally {
-    closeSync(fd)
-  }
+/** Writes a whole archive. @param {number} fd where it begins; stays the caller's @param {(writer: CpioWriter) => void} fill */
+export function writeCpio(fd, fill) {
+  const writer = new CpioWriter(fd)
+  fill(writer)
+  writer.end()
 }
 
 /**
@@ -111,16 +105,6 @@ export function entriesBelow(folder, to, takes = () => true) {
         ? { path: join(to, path), target: readlinkSync(from) }
         : { path: join(to, path), from }
     })
-}
-
-/** @param {string} file */
-function modeOf(file) {
-  const fd = openSync(file, 'r')
-  try {
-    return fstatSync(fd).mode & 0o777
-  } finally {
-    closeSync(fd)
-  }
 }
 
 /** @param {Buffer} bytes */

@@ -18,7 +18,7 @@ const LIBRARY = /^(lib(?!perl|python|pam|semanage|file-find)|zlib1g$)/
  */
 export function resolvePackages(names, follows = LIBRARY) {
   const depends = apt('apt-cache', ['depends', '--recurse', '--important', ...names])
-  const dependencies = depends.split('\n').filter((line) => /^[a-z0-9]/.test(line) && follows.test(line))
+  const dependencies = depends.split('\n').filter((line) => /^[a-z0-9][a-z0-9+.-]*$/.test(line) && follows.test(line))
   const all = [...new Set([...names, ...dependencies])].sort()
   // One line each: 'URL' FILE SIZE HASH. A purely virtual package stops apt-get, hence only what has a candidate.
   const uris = apt('apt-get', ['download', '--print-uris', ...withCandidate(all)])

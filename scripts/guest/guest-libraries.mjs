@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { output } from './debian-packages.mjs'
 import { GuestError } from './guest-error.mjs'
 
-export const LOADER = 'usr/lib64/ld-linux-x86-64.so.2'
+export const LOADER = 'usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2'
 
 /**
  * Runs programs of an unpacked root folder on this machine, with the folder's own loader and libraries: what works here works in the

@@ -20,8 +20,11 @@ export class GuestMachine {
   /** @type {(() => void)[]} */
   #listeners = []
 
-  /** @param {readonly string[]} args @param {string | undefined} networkNamespace where it is started, as `ip netns` names it */
-  constructor(args, networkNamespace) {
+  /**
+   * @param {readonly string[]} args @param {number} initrd a descriptor, the caller's
+   * @param {string | undefined} networkNamespace where it is started, as `ip netns` names it
+   */
+  constructor(args, initrd, networkNamespace) {
     const [qmp, childQmp] = socketPair()
     const [agent, childAgent] = socketPair()
     const binary = process.env['VIRTIO_TS_QEMU'] ?? 'qemu-system-x86_64'
@@ -29,7 +32,7 @@ export class GuestMachine {
     const [file = '', ...rest] =
       networkNamespace === undefined ? command : ['ip', 'netns', 'exec', networkNamespace, ...command]
     // A session of its own: Ctrl-C on the terminal is for this process, which ends the guest then.
-    this.child = spawn(file, rest, { stdio: ['ignore', 'pipe', 'pipe', childQmp, childAgent], detached: true })
+    this.child = spawn(file, rest, { stdio: ['ignore', 'pipe', 'pipe', childQmp, childAgent, initrd], detached: true })
     close(childQmp)
     close(childAgent)
     running.add(this.child)
@@ -70,12 +73,9 @@ export class GuestMachine {
     return [...kernelComplaints(this.console), ...qemuComplaints(this.stderr)]
   }
 
-  /** Resolves at the next piece of console or stderr, at the end, or when the signal is aborted. @param {AbortSignal} signal @returns {Promise<void>} */
-  change(signal) {
-    return new Promise((resolve) => {
-      this.#listeners.push(resolve)
-      signal.addEventListener('abort', () => resolve(), { once: true })
-    })
+  /** Resolves at the next piece of console or stderr, and at the end. @returns {Promise<void>} */
+  change() {
+    return new Promise((resolve) => this.#listeners.push(resolve))
   }
 
   #wakeUp() {

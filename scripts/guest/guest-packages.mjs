@@ -1,7 +1,7 @@
 // @ts-check
 // What the guest is made of: Debian packages, the programs taken from them, and the kernel's modules.
 
-/** A part of the image: packages, and the programs that are taken from them (paths below /usr). */
+/** A part of the image: packages, and the programs that are taken from them (by name). */
 /** @typedef {{ packages: readonly string[], programs: readonly string[] }} Part */
 
 /** The package that depends on the newest kernel: Debian's, else Ubuntu's. Debian's cloud kernel has no e1000. */
@@ -15,22 +15,21 @@ export const BASE = /** @satisfies {Part} */ ({
     ...['iproute2', 'iputils-ping', 'iperf3', 'ethtool', 'tcpdump', 'pciutils'],
   ],
   programs: [
-    ...['bin/dash', 'bin/busybox', 'bin/kmod'],
-    ...['bin/setpriv', 'bin/unshare', 'bin/nsenter', 'bin/taskset', 'bin/prlimit', 'bin/lsblk', 'sbin/blockdev'],
-    ...['bin/dd', 'bin/timeout', 'bin/stat'],
-    ...['bin/ip', 'sbin/bridge', 'sbin/tc', 'bin/ss', 'bin/nstat'],
-    ...['bin/ping', 'bin/iperf3', 'sbin/ethtool', 'bin/tcpdump', 'bin/lspci', 'bin/setpci'],
+    ...['dash', 'busybox', 'kmod', 'setpriv', 'unshare', 'nsenter', 'taskset', 'prlimit', 'lsblk', 'blockdev'],
+    ...['dd', 'timeout', 'stat', 'ip', 'bridge', 'tc', 'ss', 'nstat'],
+    ...['ping', 'iperf3', 'ethtool', 'tcpdump', 'lspci', 'setpci'],
   ],
 })
 
 /** With the option `parts: ['block']`: fio brings 60 MB of libraries along. */
 export const BLOCK = /** @satisfies {Part} */ ({
   packages: ['fio', 'e2fsprogs', 'mount'],
-  programs: ['bin/fio', 'sbin/mke2fs', 'sbin/e2fsck', 'sbin/tune2fs', 'sbin/dumpe2fs', 'bin/mount', 'bin/umount'],
+  programs: ['fio', 'mke2fs', 'e2fsck', 'tune2fs', 'dumpe2fs', 'mount', 'umount'],
 })
 
 /** Other names of the programs. */
 export const LINKS = /** @type {const} */ ({
+  'lib64/ld-linux-x86-64.so.2': '../lib/x86_64-linux-gnu/ld-linux-x86-64.so.2',
   'bin/sh': 'dash',
   'sbin/modprobe': '../bin/kmod',
   'sbin/rmmod': '../bin/kmod',

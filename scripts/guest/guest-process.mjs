@@ -91,12 +91,13 @@ export class GuestProcess {
   /**
    * Waits for a line of stdout or stderr that matches, what has been said before included.
    * @param {RegExp} pattern without the flag `g`
-   * @param {number} [timeoutSeconds] 30 when left out
+   * @param {number} [timeoutSeconds] 60 when left out
    * @returns {Promise<string>} the line
    * @throws GuestError `guest.command-timeout`, or `guest.command` when it ends without saying it
    */
-  async waitForLine(pattern, timeoutSeconds = 30) {
+  async waitForLine(pattern, timeoutSeconds = 60) {
     const late = AbortSignal.timeout(timeoutSeconds * 1000)
+    const lateness = new Promise((resolve) => late.addEventListener('abort', resolve, { once: true }))
     for (;;) {
       const over = this.#isOver
       const line = [this.stdout, this.stderr].flatMap((text) => text.split('\n')).find((text) => pattern.test(text))
@@ -108,10 +109,8 @@ export class GuestProcess {
         throw new GuestError('guest.command', `${words}, and has ended${said}`)
       }
       if (late.aborted) throw new GuestError('guest.command-timeout', `${words} within ${timeoutSeconds} s${said}`)
-      await new Promise((resolve) => {
-        this.#listeners.push(() => resolve(undefined))
-        late.addEventListener('abort', resolve, { once: true })
-      })
+      const change = new Promise((resolve) => this.#listeners.push(() => resolve(undefined)))
+      await Promise.race([change, lateness])
     }
   }
 

@@ -6,10 +6,13 @@ import { GuestProcess } from './guest-process.mjs'
 
 /** @typedef {import('./guest-machine.mjs').GuestMachine} GuestMachine */
 
+/** How long a guest may take to power off: 0.2 s is usual. */
+const POWER_OFF_MS = 20_000
+
 /**
  * @typedef {{ environment?: Readonly<Record<string, string>>, directory?: string }} CommandOptions `directory`: /root when left out
  * @typedef {CommandOptions & { input?: string | Uint8Array, timeoutSeconds?: number, signal?: AbortSignal | undefined,
- *   onOutput?: (text: string) => void }} RunOptions `timeoutSeconds`: 30 when left out; `onOutput`: gets stdout and stderr as they come
+ *   onOutput?: (text: string) => void }} RunOptions `timeoutSeconds`: 60 when left out; `onOutput`: gets stdout and stderr as they come
  * @typedef {{ code: number | null, signal: NodeJS.Signals | null, stdout: string, stderr: string }} CommandResult
  */
 
@@ -45,7 +48,7 @@ export class Guest {
     this.#timer = setTimeout(() => {
       this.#end('guest.timeout', `the guest was killed: its ${timeoutSeconds} s are up (option timeoutSeconds)`)
     }, timeoutSeconds * 1000)
-    const abort = () => this.#end('guest.closed', 'the guest was killed: its signal has been aborted')
+    const abort = () => this.#end('guest.closed', 'the guest was killed: its signal has been aborted', signal?.reason)
     signal?.addEventListener('abort', abort, { once: true })
     this.#forget = () => signal?.removeEventListener('abort', abort)
     void machine.exited.then(({ code, signal: by }) => {
@@ -66,8 +69,9 @@ export class Guest {
       await this.qmp.negotiate()
       this.#isReady = true
     } catch (error) {
+      const reason = this.#over ?? error
       await this.kill()
-      throw this.#over ?? error
+      throw reason
     }
   }
 
@@ -153,35 +157,44 @@ export class Guest {
 
   /**
    * Waits for something on the console, what was said before included.
-   * @param {RegExp} pattern @param {number} [timeoutSeconds] 30 when left out
+   * @param {RegExp} pattern @param {number} [timeoutSeconds] 60 when left out
    * @returns {Promise<string>} the line
    */
-  async waitForConsole(pattern, timeoutSeconds = 30) {
+  async waitForConsole(pattern, timeoutSeconds = 60) {
     const late = AbortSignal.timeout(timeoutSeconds * 1000)
+    const lateness = new Promise((resolve) => late.addEventListener('abort', resolve, { once: true }))
     for (;;) {
       const line = this.console.split(/\r?\n/).find((text) => pattern.test(text))
       if (line !== undefined) return line
       const message = `the guest's console has not said ${pattern} within ${timeoutSeconds} s:\n${lastLines(this.console)}`
       if (late.aborted) throw new GuestError('guest.command-timeout', message)
       if (this.#over !== undefined) throw this.#over
-      await this.#machine.change(late)
+      await Promise.race([this.#machine.change(), lateness])
     }
   }
 
   /**
-   * Powers the guest off in order, and ends it after 10 s where that fails.
+   * Powers the guest off in order.
    * @param {{ expectComplaints?: RegExp | undefined }} [options] complaints that match are no failure
-   * @throws GuestError `guest.complaint` when the kernel or QEMU complained; what ended it when it has ended before
+   * @throws GuestError `guest.complaint` when the kernel or QEMU complained; `guest.timeout` when it had to be killed after 20 s; what ended it when it has ended before
    */
   async shutdown({ expectComplaints } = {}) {
     if (this.#over !== undefined) throw this.#over
     this.#over = new GuestError('guest.closed', 'the guest has been shut down')
     this.#send(encodeFrame(0, Kind.POWER_OFF))
-    const late = setTimeout(() => this.#machine.kill(), 10_000)
+    let isLate = false
+    const late = setTimeout(() => {
+      isLate = true
+      this.#machine.kill()
+    }, POWER_OFF_MS)
     await this.#machine.exited
     clearTimeout(late)
     this.#cleanUp(this.#over)
     const complaints = this.complaints().filter((line) => expectComplaints?.test(line) !== true)
+    if (complaints.length === 0 && isLate) {
+      const message = `the guest did not power off within ${POWER_OFF_MS} ms and was killed:\n${lastLines(this.console)}`
+      throw new GuestError('guest.timeout', message)
+    }
     if (complaints.length === 0) return
     throw new GuestError(
       'guest.complaint',
@@ -200,7 +213,7 @@ export class Guest {
   }
 
   /** @param {readonly string[]} argv @param {RunOptions} options */
-  async #runForBytes(argv, { input, timeoutSeconds = 30, signal, onOutput, ...options }) {
+  async #runForBytes(argv, { input, timeoutSeconds = 60, signal, onOutput, ...options }) {
     signal?.throwIfAborted()
     const command = this.#start(argv, { ...options, stdin: input !== undefined })
     if (onOutput !== undefined) command.onOutput = onOutput
@@ -238,12 +251,12 @@ export class Guest {
     return command
   }
 
-  /** @param {import('./guest-error.mjs').GuestErrorCode} code @param {string} message */
-  #end(code, message) {
+  /** @param {import('./guest-error.mjs').GuestErrorCode} code @param {string} message @param {unknown} [cause] */
+  #end(code, message, cause) {
     if (this.#over === undefined) {
       const complaints = this.complaints().slice(0, 10).join('\n')
       const said = [complaints, lastLines(this.console), lastLines(this.qemuStderr, 10)].filter((text) => text !== '')
-      this.#over = new GuestError(code, [message, ...said].join('\n--\n'))
+      this.#over = new GuestError(code, [message, ...said].join('\n--\n'), { cause })
     }
     this.#machine.kill()
     this.#cleanUp(this.#over)

@@ -20,7 +20,7 @@ for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
   [ -n "$(ls /sys/class/virtio-ports)" ] && break
   sleep 0.05
 done
-UV_THREADPOOL_SIZE=4 node /usr/lib/guest-agent/agent.mjs &
+node /usr/lib/guest-agent/agent.mjs &
 wait $!
 status=$?
 [ $status = 0 ] || echo "guest: the agent has ended with status $status"

@@ -1,5 +1,5 @@
 // @ts-check
-import { appendFileSync, copyFileSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { appendFileSync, copyFileSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -16,28 +16,24 @@ const AGENT_FOLDER = '/usr/lib/guest-agent'
 /**
  * Puts the parts into one file: the kernel unpacks archives that follow each other.
  * @param {readonly Part[]} parts @param {readonly GuestFile[]} files
- * @returns {{ kernel: string, initrd: string, remove: () => void }} `remove` deletes it, once the kernel runs
+ * @returns {{ kernel: string, initrd: number }} a path, and a descriptor, the caller's, of a file without a name
  */
 export function makeInitrd(parts, files) {
   // Before anything that takes long.
   const tree = checkoutTree()
   const image = guestImage()
   const folder = mkdtempSync(join(tmpdir(), 'virtio-ts-guest-'))
-  const remove = () => rmSync(folder, { recursive: true, force: true })
   try {
-    const initrd = join(folder, 'initrd')
-    const own = join(folder, 'own.cpio')
-    writeCpio(own, (writer) => {
+    const path = join(folder, 'initrd')
+    copyFileSync(image.base, path)
+    const initrd = openSync(path, 'a+')
+    if (parts.includes('block')) appendFileSync(initrd, readFileSync(image.block))
+    writeCpio(initrd, (writer) => {
       for (const entry of [...agentFiles(), ...tree, ...files.flatMap(given)]) writer.add(entry)
     })
-    copyFileSync(image.base, initrd)
-    if (parts.includes('block')) appendFileSync(initrd, readFileSync(image.block))
-    appendFileSync(initrd, readFileSync(own))
-    rmSync(own)
-    return { kernel: image.kernel, initrd, remove }
-  } catch (error) {
-    remove()
-    throw error
+    return { kernel: image.kernel, initrd }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
   }
 }
 

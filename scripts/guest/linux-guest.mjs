@@ -1,5 +1,6 @@
 // @ts-check
 // A Linux guest that runs commands for tests and benchmarks: see docs/guest.md.
+import { closeSync } from 'node:fs'
 import { Guest } from './guest.mjs'
 import { GuestMachine } from './guest-machine.mjs'
 import { makeInitrd } from './initrd.mjs'
@@ -16,26 +17,27 @@ export { GuestProcess } from './guest-process.mjs'
  *   networkNamespace?: string | undefined,
  *   timeoutSeconds?: number,
  *   signal?: AbortSignal | undefined,
- * }} GuestOptions `timeoutSeconds`: after these, from the start on, the guest is killed (120 when left out)
+ * }} GuestOptions `timeoutSeconds`: after these, from the start on, the guest is killed (300 when left out), and so it is when `signal` is aborted
  */
 
 /**
  * Starts a guest and waits until it takes commands: 3-5 s without KVM, and 30 s more where the image is still to be made.
  * @param {GuestOptions} [options]
  * @returns {Promise<Guest>}
- * @throws GuestError `guest.missing`, `guest.not-built`, `guest.image`, `guest.boot`, `guest.timeout`; the signal's reason when it is aborted
+ * @throws GuestError `guest.missing`, `guest.not-built`, `guest.image`, `guest.boot`, `guest.timeout`; `guest.closed` when the signal is aborted
  */
 export async function bootGuest(options = {}) {
-  const { parts = [], files = [], timeoutSeconds = 120, signal, networkNamespace } = options
+  const { parts = [], files = [], timeoutSeconds = 300, signal, networkNamespace } = options
   signal?.throwIfAborted()
-  const { kernel, initrd, remove } = makeInitrd(parts, files)
+  const { kernel, initrd } = makeInitrd(parts, files)
+  let machine
   try {
     const megabytes = options.memoryMegabytes ?? (parts.length > 0 ? 1024 : 768)
-    const machine = new GuestMachine(qemuCommand(options, { kernel, initrd, megabytes }), networkNamespace)
-    const guest = new Guest(machine, timeoutSeconds, signal)
-    await guest.ready()
-    return guest
+    machine = new GuestMachine(qemuCommand(options, kernel, megabytes), initrd, networkNamespace)
   } finally {
-    remove()
+    closeSync(initrd)
   }
+  const guest = new Guest(machine, timeoutSeconds, signal)
+  await guest.ready()
+  return guest
 }

@@ -1,6 +1,16 @@
 // @ts-check
 // Makes the guest's image: packages unpacked, the programs wanted taken from them with their libraries, node and modules added.
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync } from 'node:fs'
+import {
+  closeSync,
+  cpSync,
+  existsSync,
+  openSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  realpathSync,
+} from 'node:fs'
 import { renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { entriesBelow, writeCpio } from './cpio.mjs'
@@ -43,7 +53,7 @@ export function makeImage(plan, cache, folder) {
 
     const image = join(work, 'image')
     mkdirSync(image)
-    writeCpio(join(image, 'base.cpio'), (writer) => {
+    archive(join(image, 'base.cpio'), (writer) => {
       for (const path of ['proc', 'sys', 'dev', 'tmp', 'run', 'root', 'mnt', 'var', 'etc']) writer.add({ path })
       writer.addConsole()
       for (const entry of entriesBelow(base, '/')) writer.add(entry)
@@ -52,7 +62,7 @@ export function makeImage(plan, cache, folder) {
       for (const name of applets) writer.add({ path: `usr/local/busybox/${name}`, target: '/usr/bin/busybox' })
     })
     const known = new Set(entriesBelow(base, '/').map(({ path }) => path))
-    writeCpio(join(image, 'block.cpio'), (writer) => {
+    archive(join(image, 'block.cpio'), (writer) => {
       for (const entry of entriesBelow(block, '/')) if (!known.has(entry.path)) writer.add(entry)
     })
     const bzImage = join(
@@ -63,9 +73,23 @@ export function makeImage(plan, cache, folder) {
     writeFileSync(join(image, 'kernel'), extractVmlinux(bzImage) ?? readFileSync(bzImage))
     writeFileSync(join(image, 'version'), `${version}\n`)
     // Another process may have made it meanwhile.
-    if (!existsSync(folder)) renameSync(image, folder)
+    try {
+      renameSync(image, folder)
+    } catch (error) {
+      if (!existsSync(folder)) throw error
+    }
   } finally {
     rmSync(work, { recursive: true, force: true })
+  }
+}
+
+/** @param {string} file @param {(writer: import('./cpio.mjs').CpioWriter) => void} fill */
+function archive(file, fill) {
+  const fd = openSync(file, 'w')
+  try {
+    writeCpio(fd, fill)
+  } finally {
+    closeSync(fd)
   }
 }
 
@@ -79,16 +103,19 @@ function mergedFolders(root) {
 
 /**
  * @param {string} from @param {string} to @param {GuestLibraries} libraries
- * @param {readonly string[]} programs below usr @param {Readonly<Record<string, string>>} links
+ * @param {readonly string[]} programs names @param {Readonly<Record<string, string>>} links below usr
  */
 function takePrograms(from, to, libraries, programs, links) {
-  const isProgram = (/** @type {string} */ path) => existsSync(join(from, 'usr', path))
-  const absent = programs.filter((path) => !isProgram(path))
-  if (absent.length > 0) throw new GuestError('guest.image', `no package brought ${absent.join(', ')}`)
-  const taken = programs.map((path) => `usr/${path}`)
-  const isStatic = (/** @type {string} */ path) => path === 'usr/bin/busybox'
-  const needed = taken.filter((path) => !isStatic(path)).flatMap((path) => libraries.of(join(from, path)))
-  for (const path of new Set([...taken, ...needed, LOADER])) copy(join(from, path), join(to, path))
+  const taken = programs.map((name) => {
+    const path = ['usr/bin', 'usr/sbin']
+      .map((folder) => join(folder, name))
+      .find((found) => existsSync(join(from, found)))
+    if (path === undefined) throw new GuestError('guest.image', `none of the guest's packages brought ${name}`)
+    return path
+  })
+  // busybox is static.
+  const needed = taken.filter((path) => !path.endsWith('/busybox')).flatMap((path) => libraries.of(join(from, path)))
+  for (const path of new Set([...taken, ...needed, LOADER])) copy(from, path, to)
   for (const [path, target] of Object.entries(links)) {
     mkdirSync(dirname(join(to, 'usr', path)), { recursive: true })
     symlinkSync(target, join(to, 'usr', path))
@@ -97,12 +124,15 @@ function takePrograms(from, to, libraries, programs, links) {
 
 /** This machine's own. @param {string} from @param {string} to @param {GuestLibraries} libraries */
 function takeNode(from, to, libraries) {
-  for (const path of libraries.of(process.execPath)) copy(join(from, path), join(to, path))
-  copy(process.execPath, join(to, 'usr/bin/node'))
+  for (const path of libraries.of(process.execPath)) copy(from, path, to)
+  cpSync(realpathSync(process.execPath), join(to, 'usr/bin/node'))
 }
 
-/** A file, or what a link leads to. @param {string} from @param {string} to */
-function copy(from, to) {
-  mkdirSync(dirname(to), { recursive: true })
-  cpSync(realpathSync(from), to)
+/** A file, or what a link leads to. @param {string} root @param {string} path below it @param {string} to another root */
+function copy(root, path, to) {
+  const file = realpathSync(join(root, path))
+  // An absolute link would lead to this machine's own file.
+  if (!file.startsWith(`${realpathSync(root)}/`)) throw new GuestError('guest.image', `${path} leads to ${file}`)
+  mkdirSync(dirname(join(to, path)), { recursive: true })
+  cpSync(file, join(to, path))
 }

@@ -2,7 +2,7 @@
 import { accelerator } from './accelerator.mjs'
 
 /** Descriptors QEMU is started with. */
-export const ChildFd = /** @type {const} */ ({ QMP: 3, AGENT: 4 })
+export const ChildFd = /** @type {const} */ ({ QMP: 3, AGENT: 4, INITRD: 5 })
 
 /** PCI slot of the harness's own device (virtio-serial): 00:1e.0. Tests leave it alone. */
 export const AGENT_SLOT = '0x1e'
@@ -20,10 +20,10 @@ export const AGENT_SLOT = '0x1e'
  */
 
 /**
- * @param {MachineOptions} options @param {{ kernel: string, initrd: string, megabytes: number }} files
+ * @param {MachineOptions} options @param {string} kernel @param {number} megabytes of memory besides huge pages
  * @returns {string[]}
  */
-export function qemuCommand(options, { kernel, initrd, megabytes }) {
+export function qemuCommand(options, kernel, megabytes) {
   const { machine = 'q35', iommu = false, sharedMemory = false, hugepages = 0, processors = 2 } = options
   const kvm = accelerator() === 'kvm'
   const machineOptions = [
@@ -46,7 +46,7 @@ export function qemuCommand(options, { kernel, initrd, megabytes }) {
     ...(kvm ? ['-accel', 'kvm', '-cpu', 'host'] : ['-accel', 'tcg,thread=multi', '-cpu', 'max,la57=off']),
     ...(sharedMemory ? ['-object', `memory-backend-memfd,id=ram,size=${memory},share=on`] : []),
     ...(iommu ? ['-device', 'intel-iommu,intremap=on'] : []),
-    ...['-kernel', kernel, '-initrd', initrd, '-append', kernelArguments.join(' ')],
+    ...['-kernel', kernel, '-initrd', `/proc/self/fd/${ChildFd.INITRD}`, '-append', kernelArguments.join(' ')],
     ...['-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console'],
     ...['-chardev', `socket,id=qmp,fd=${ChildFd.QMP}`, '-mon', 'chardev=qmp,mode=control'],
     ...['-device', `virtio-serial-pci,id=agent-bus,addr=${AGENT_SLOT},max_ports=2`],
