@@ -53,7 +53,9 @@ export class BenchGuest {
 
   /** One line about the guest: what its figures depend on. @returns {Promise<string>} */
   async describe() {
-    const { kvm } = await this.#guest.qmp.execute('query-kvm').then((answer) => ({ kvm: /** @type {any} */ (answer).enabled }))
+    const { kvm } = await this.#guest.qmp
+      .execute('query-kvm')
+      .then((answer) => ({ kvm: /** @type {any} */ (answer).enabled }))
     const { qemu } = /** @type {any} */ (await this.#guest.qmp.execute('query-version'))
     const words = await this.#shell('echo "Linux $(uname -r), Node $(node --version)"')
     return `guest: ${kvm ? 'KVM' : 'TCG'}, QEMU ${qemu.major}.${qemu.minor}.${qemu.micro}, ${words}`
@@ -103,7 +105,9 @@ export class BenchGuest {
 
   /** @param {number} index @returns {Promise<string>} */
   #kernelInterface(index) {
-    return this.#shell(`basename "$(ls -d /sys/bus/pci/devices/${addressOf(index)}/net/* /sys/bus/pci/devices/${addressOf(index)}/virtio*/net/* 2>/dev/null)"`)
+    return this.#shell(
+      `basename "$(ls -d /sys/bus/pci/devices/${addressOf(index)}/net/* /sys/bus/pci/devices/${addressOf(index)}/virtio*/net/* 2>/dev/null)"`,
+    )
   }
 
   /** @param {Case} one @param {number} index @returns {Promise<string>} the TAP's name */

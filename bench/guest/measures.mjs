@@ -6,7 +6,7 @@ const SMALL_PAYLOAD = 18
 const PINGS = 100
 
 /**
- * `quick`: one second instead of four. `command` and `read` are about one turn; `read` gives a figure for each of `units`.
+ * One turn: a command for the guest (`quick`: one second of it instead of four), and what it says, a figure for each of `figures`.
  * @typedef {object} Measure
  * @property {string} word on the command line
  * @property {readonly { name: string, unit: string }[]} figures
@@ -68,12 +68,12 @@ function bitsReceived(stdout) {
 }
 
 /**
- * iperf3's receiver counts what is missing in front of the last packet it saw: what arrived is the rest.
+ * By the bytes: iperf3's own count of packets is the sender's where the guest receives.
  * @param {string} stdout @returns {number} thousands of packets a second where they arrived
  */
 function packetsReceived(stdout) {
-  const { packets, lost_packets: lost, seconds } = ending(stdout).sum
-  return (packets - lost) / seconds / 1e3
+  const { bytes, seconds } = ending(stdout).sum_received
+  return bytes / SMALL_PAYLOAD / seconds / 1e3
 }
 
 /** @param {string} stdout of iputils' ping @returns {number[]} average and shortest round trip in microseconds */
