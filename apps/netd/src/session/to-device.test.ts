@@ -16,7 +16,7 @@ const largest = 65553
 class Slots {
   readonly bytes = new Uint8Array(4 * stride)
   readonly maxFrameLength = largest
-  readonly committed: { slot: number; length: number; first: number; header: number }[] = []
+  readonly committed: { slot: number; length: number; first: number; last: number; header: number }[] = []
   readonly reserved = new Set<number>()
   published = 0
   readonly #free: { ordinary: number[]; long: number[] }
@@ -45,7 +45,8 @@ class Slots {
   commit(slot: number, length: number, bytes: Uint8Array, at: number): boolean {
     expect(this.reserved.delete(slot)).toBe(true)
     const first = bytes[this.frameOffset(slot)] as number
-    this.committed.push({ slot, length, first, header: bytes[at] as number })
+    const last = bytes[this.frameOffset(slot) + length - 1] as number
+    this.committed.push({ slot, length, first, last, header: bytes[at] as number })
     return true
   }
 
@@ -59,7 +60,7 @@ class Slots {
   }
 }
 
-/** A TAP that hands over frames of these lengths; the n-th begins with n, its header with 100 + n. Reads go where `ToDevice` must aim. */
+/** A TAP that hands over frames of these lengths; the n-th begins with n and ends with 200 + n, its header begins with 100 + n. Reads go where `ToDevice` must aim. */
 function toDevice(slots: Slots, lengths: readonly number[], mtuOnly = false): ToDevice {
   let next = 0
   const tap = {
@@ -68,6 +69,7 @@ function toDevice(slots: Slots, lengths: readonly number[], mtuOnly = false): To
       if (length === undefined) return -11
       const slot = [...slots.reserved].at(-1) as number
       slots.bytes[slots.frameOffset(slot) - header] = 100 + next
+      slots.bytes[slots.frameOffset(slot) + length - 1] = 200 + next
       slots.bytes[slots.frameOffset(slot)] = next++
       return header + length
     },
@@ -80,10 +82,10 @@ it('copies what fits an ordinary slot, and reads the next frame into the same lo
   const slots = new Slots(4, 2)
   expect(toDevice(slots, [60, 1514, 60000, 1515, 60]).turn()).toBe('full')
   expect(slots.committed).toEqual([
-    { slot: 0, length: 60, first: 0, header: 100 },
-    { slot: 1, length: 1514, first: 1, header: 101 },
-    { slot: 100, length: 60000, first: 2, header: 102 },
-    { slot: 101, length: 1515, first: 3, header: 103 },
+    { slot: 0, length: 60, first: 0, last: 200, header: 100 },
+    { slot: 1, length: 1514, first: 1, last: 201, header: 101 },
+    { slot: 100, length: 60000, first: 2, last: 202, header: 102 },
+    { slot: 101, length: 1515, first: 3, last: 203, header: 103 },
   ])
   expect([slots.published, slots.reserved.size]).toEqual([1, 0])
 })
