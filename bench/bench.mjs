@@ -20,6 +20,8 @@ const benchmarks = {
     'an ideal device in C on the other core, ours against the same loop in C; words: split packed transmit receive roundTrip',
   memory: 'what a queue pair takes, and what ten seconds of the hot loop leave on the heap',
   sweep: 'our driver and DPDK’s on the same testpmd: transmit against ring size and batch; words: split packed',
+  guest:
+    'netd in a Linux guest, ours, and the kernel’s drivers there, peer; words: vfio vfio-plain sysfs sysfs-plain virtio_net e1000 tcp-out tcp-in udp-out udp-in ping, and a number of rounds',
   idle: 'netd on a testpmd that sends nothing; peer: DPDK’s driver, which polls',
   tap: 'our driver on testpmd’s vhost port; peer: a TAP read and written through node:fs',
   'vhost-user':
@@ -38,7 +40,7 @@ if (!(name in benchmarks)) {
 }
 
 const json = flags.includes('--json')
-const { run } = await import(`./${name}.mjs`)
+const { run, notes = [] } = await import(`./${name}.mjs`)
 /** @type {import('./report.mjs').Row[]} */
 const rows = []
 // The ends of processes and of huge pages hang on this one's exit.
@@ -64,8 +66,8 @@ if (!json) {
     version('cc', '--version', /^.*(cc|clang).*$/m),
     new Date().toISOString().slice(0, 10),
   ]
-  console.log(`\n${machine.join(', ')}`)
-}
+  console.log(`\n${[machine.join(', '), ...notes].join('\n')}`)
+} else for (const note of notes) console.error(note)
 
 /** @param {string} program @param {string} options @param {RegExp} line @returns {string} */
 function version(program, options, line) {
