@@ -45,7 +45,8 @@ requirement(
     expect(before['main-mac']).toBe(mac)
     const transfer = lab.transfer(pairs, 20_000_000)
     await lab.shell('until [ "$(cat /sys/class/net/t1/statistics/rx_bytes)" -gt 2000000 ]; do sleep 0.01; done')
-    await breakRing(netd, 'length')
+    // On which of the two the stream arrives is the kernel's choice.
+    for (const index of [0, 2]) await breakRing(netd, 'length', index)
     await netd.event('fault')
     const after = await netd.event('reset')
     expect(after).toMatchObject({ reason: 'device.needs-reset' })
@@ -56,13 +57,14 @@ requirement(
     // The second pair's receiveq is in use again.
     expect((await lab.guest.qmp.virtioQueueStatus('nic1', 2))['vring-desc']).toBeGreaterThan(0)
     expect(await netd.end()).toBe(0)
-    expect(lab.guest.complaints()).toEqual([expect.stringContaining('zero sized buffers')])
+    expect(lab.guest.qemuStderr).toContain('zero sized buffers are not allowed')
+    // And nothing else.
+    expect(lab.guest.complaints().filter((line) => !line.includes('zero sized buffers'))).toEqual([])
   })
 
   it('is stopped by the IOMMU where its descriptors lie, which does not go unnoticed', async () => {
     const netd = await lab.run(`vfio:${address.pairs}`, '--tap', 't1')
-    await lab.lease('t1')
-    lab.flood('10.0.1.15')
+    lab.flood(await lab.lease('t1'))
     await breakRing(netd, 'address')
     await lab.guest.waitForConsole(/DMAR:.*fault addr 0xdead/)
     expect(await netd.end()).toBe(0)
@@ -71,9 +73,9 @@ requirement(
     expect(lab.guest.complaints()).toContainEqual(expect.stringContaining('fault addr 0xdead'))
   })
 
-  /** Changes what the first receiveq's descriptors say. */
-  async function breakRing(netd: LabNetd, what: 'length' | 'address'): Promise<void> {
-    const queue = await lab.guest.qmp.virtioQueueStatus('nic1', 0)
+  /** Changes what a receiveq's descriptors say. */
+  async function breakRing(netd: LabNetd, what: 'length' | 'address', index = 0): Promise<void> {
+    const queue = await lab.guest.qmp.virtioQueueStatus('nic1', index)
     await lab.breakRing({ pid: netd.pid, at: queue['vring-desc'], count: queue['vring-num'], what })
   }
 
