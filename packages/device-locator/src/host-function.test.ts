@@ -92,7 +92,7 @@ describe('HostFunction', () => {
     const stop = new AbortController()
     const attached = device.attach({ wait: true, signal: stop.signal })
     stop.abort()
-    await expect(attached).rejects.toThrow()
+    await expect(attached).rejects.toMatchObject({ code: 'ABORT_ERR' })
     await device.release()
   })
 })
