@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { guestProblem } from '../../scripts/guest/guest-needs.mjs'
 import { requirement } from '../requirements.ts'
 import { GuestNetd } from '../support/guest-netd.ts'
@@ -23,12 +23,12 @@ requirement(
   beforeAll(async () => {
     lab = await NetdLab.boot([pairs, plain], {
       iommu: true,
-      timeoutSeconds: 600,
+      timeoutSeconds: 1200,
       qemuArguments: ['-device', `virtio-rng-pci,addr=0x6,${modern}`],
     })
     await lab.ready()
     commands = await GuestNetd.start(lab.guest)
-  }, 180_000)
+  })
   // Both are provoked: a buffer of no length, and an address that the IOMMU knows nothing of.
   afterAll(
     () => lab?.close(/zero sized buffers|DMAR:|vtd_iova_to_slpte|vtd_iommu_translate|fault is not recorded/),
