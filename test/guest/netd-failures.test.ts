@@ -144,7 +144,7 @@ requirement(
     const little = await lab.guest.run([...user, 'prlimit', '--memlock=65536', ...run], { timeoutSeconds: 60 })
     expect(little.code).toBe(77)
     expect(little.stderr).toMatch(/cannot be locked.*ulimit -l/s)
-    const enough = await lab.guest.spawn([...user, 'prlimit', '--memlock=100000000', ...run, '--json'])
+    const enough = await lab.guest.spawn(['prlimit', '--memlock=100000000', ...user, ...run, '--json'])
     await enough.waitForLine(/ready/, 60)
     enough.kill()
     expect(await enough.exited).toEqual({ code: 0, signal: null })
