@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { guestProblem } from '../../scripts/guest/guest-needs.mjs'
 import { requirement } from '../requirements.ts'
 import { GuestNetd } from '../support/guest-netd.ts'
@@ -23,14 +23,17 @@ requirement(
   beforeAll(async () => {
     lab = await NetdLab.boot([pairs, plain], {
       iommu: true,
-      timeoutSeconds: 600,
+      timeoutSeconds: 1200,
       qemuArguments: ['-device', `virtio-rng-pci,addr=0x6,${modern}`],
     })
     await lab.ready()
     commands = await GuestNetd.start(lab.guest)
-  }, 180_000)
+  })
   // Both are provoked: a buffer of no length, and an address that the IOMMU knows nothing of.
-  afterAll(() => lab?.close(/zero sized buffers|DMAR|vtd_|virtio: bogus|DMA/), 60_000)
+  afterAll(
+    () => lab?.close(/zero sized buffers|DMAR:|vtd_iova_to_slpte|vtd_iommu_translate|fault is not recorded/),
+    60_000,
+  )
 
   const driverOf = (pci: string): Promise<string> =>
     lab.shell(`basename "$(readlink /sys/bus/pci/devices/${pci}/driver || echo none)"`)
@@ -40,38 +43,40 @@ requirement(
     await lab.lease('t1')
     const before = await lab.guest.qmp.queryRxFilter('nic1')
     expect(before['main-mac']).toBe(mac)
-    await breakRing(netd, 'length')
+    const transfer = lab.transfer(pairs, 20_000_000)
+    await lab.shell('until [ "$(cat /sys/class/net/t1/statistics/rx_bytes)" -gt 2000000 ]; do sleep 0.01; done')
+    // On which of the two the stream arrives is the kernel's choice.
+    for (const index of [0, 2]) await breakRing(netd, 'length', index)
+    await netd.event('fault')
     const after = await netd.event('reset')
     expect(after).toMatchObject({ reason: 'device.needs-reset' })
-    expect(netd.events.map(({ event }) => event)).toContain('fault')
+    await transfer
     expect(await lab.guest.qmp.queryRxFilter('nic1')).toEqual(before)
     const { counters } = JSON.parse((await commands.run('stats', 't1', '--json')).stdout)
     expect(counters).toMatchObject({ queue_pairs: 2 })
     // The second pair's receiveq is in use again.
     expect((await lab.guest.qmp.virtioQueueStatus('nic1', 2))['vring-desc']).toBeGreaterThan(0)
     expect(await netd.end()).toBe(0)
-    expect(lab.guest.complaints()).toEqual([expect.stringContaining('zero sized buffers')])
+    expect(lab.guest.qemuStderr).toContain('zero sized buffers are not allowed')
+    // And nothing else.
+    expect(lab.guest.complaints().filter((line) => !line.includes('zero sized buffers'))).toEqual([])
   })
 
   it('is stopped by the IOMMU where its descriptors lie, which does not go unnoticed', async () => {
     const netd = await lab.run(`vfio:${address.pairs}`, '--tap', 't1')
-    await lab.lease('t1')
+    lab.flood(await lab.lease('t1'))
     await breakRing(netd, 'address')
-    await netd.event('reset')
-    expect(await lab.ping(pairs, 't1')).toBe(true)
+    await lab.guest.waitForConsole(/DMAR:.*fault addr 0xdead/)
     expect(await netd.end()).toBe(0)
     expect(await driverOf(address.pairs)).toBe('virtio-pci')
-    expect(lab.guest.complaints().join('\n')).toMatch(/DMAR:.*fault.*dead/i)
+    lab.flood()
+    expect(lab.guest.complaints()).toContainEqual(expect.stringContaining('fault addr 0xdead'))
   })
 
-  /** While bytes flow, which arrive in spite of it. */
-  async function breakRing(netd: LabNetd, what: 'length' | 'address'): Promise<void> {
-    const transfer = lab.transfer(pairs, 20_000_000)
-    await lab.shell('until [ "$(cat /sys/class/net/t1/statistics/rx_bytes)" -gt 2000000 ]; do sleep 0.01; done')
-    const queue = await lab.guest.qmp.virtioQueueStatus('nic1', 0)
+  /** Changes what a receiveq's descriptors say. */
+  async function breakRing(netd: LabNetd, what: 'length' | 'address', index = 0): Promise<void> {
+    const queue = await lab.guest.qmp.virtioQueueStatus('nic1', index)
     await lab.breakRing({ pid: netd.pid, at: queue['vring-desc'], count: queue['vring-num'], what })
-    await netd.event('fault')
-    await transfer
   }
 
   it.each([
@@ -121,6 +126,8 @@ requirement(
 
   it('tells a user what is not allowed', async () => {
     const user = ['setpriv', '--reuid=1000', '--clear-groups', '--inh-caps=+net_admin', '--ambient-caps=+net_admin']
+    // As udev has it.
+    await lab.shell('chmod 666 /dev/net/tun')
     const run = ['netd', 'run', `vfio:${address.plain}`, '--tap', 't9']
     const nobody = await lab.guest.run([...user, ...run], { timeoutSeconds: 60 })
     expect(nobody.code).toBe(77)
@@ -137,7 +144,7 @@ requirement(
     const little = await lab.guest.run([...user, 'prlimit', '--memlock=65536', ...run], { timeoutSeconds: 60 })
     expect(little.code).toBe(77)
     expect(little.stderr).toMatch(/cannot be locked.*ulimit -l/s)
-    const enough = await lab.guest.spawn([...user, 'prlimit', '--memlock=100000000', ...run, '--json'])
+    const enough = await lab.guest.spawn(['prlimit', '--memlock=100000000', ...user, ...run, '--json'])
     await enough.waitForLine(/ready/, 60)
     enough.kill()
     expect(await enough.exited).toEqual({ code: 0, signal: null })

@@ -1,16 +1,17 @@
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { guestProblem } from '../../scripts/guest/guest-needs.mjs'
 import { requirement } from '../requirements.ts'
 import type { LabNetd } from './netd/lab-netd.ts'
 import { labProblem, NetdLab, type Nic } from './netd/netd-lab.ts'
 
 const modern = 'disable-legacy=on,iommu_platform=on'
+/** Fewer while something else is looked at: CYCLES=4. */
+const cycles = Number(process.env['CYCLES'] ?? 50)
 /** Behind a port that devices can be unplugged from, on a cable with offloads. */
 const removable: Nic = { number: 1, place: 'bus=rp1', properties: modern, backend: 1 }
 const fixed: Nic = { number: 2, place: 'addr=0x5', properties: modern, backend: 1 }
 const rootPort = ['-device', 'pcie-root-port,id=rp1,slot=1,addr=0x4']
 const addresses = { 1: '0000:01:00.0', 2: '0000:00:05.0' } as const
-const cycles = Number(process.env['CYCLES'] ?? 50)
 
 requirement(
   guestProblem,
@@ -24,11 +25,11 @@ requirement(
     lab = await NetdLab.boot([removable, fixed], {
       iommu: true,
       qemuArguments: rootPort,
-      timeoutSeconds: 1200,
+      timeoutSeconds: 3600,
     })
     await lab.ready()
-  }, 180_000)
-  afterAll(() => lab?.close(), 60_000)
+  })
+  afterAll(() => lab?.close())
 
   const pci = ({ number }: Nic): string => addresses[number as 1 | 2]
   const locator = (nic: Nic): string => `vfio:${pci(nic)}`
@@ -76,7 +77,7 @@ requirement(
     }
     await Promise.all([removable, fixed].map(lane))
     lab.flood()
-  }, 900_000)
+  }, 1_500_000)
 
   it(`is killed ${cycles} times while frames arrive, and starts again each time; nobody's memory is written to`, async () => {
     const { name, state } = await configure(fixed)
@@ -95,7 +96,7 @@ requirement(
     expect(await nameOf(fixed)).toBe(name)
     expect(await stateOf(name)).toBe(state)
     expect(lab.guest.complaints()).toEqual([])
-  }, 900_000)
+  }, 1_500_000)
 
   it('lets go of a device that is unplugged under load, and ends', async () => {
     const netd = await take(removable)
@@ -107,7 +108,7 @@ requirement(
     expect(netd.stderr).toContain('unplugged')
     expect(await lab.shell('ls /run/virtio-ts/taken/*.json 2>/dev/null || echo none')).toBe('none')
     expect(elapsed).toBeLessThan(1000)
-  }, 120_000)
+  })
 
   it('waits for a device that is unplugged, and goes on with it when it is plugged in again', async () => {
     await plugIn()
@@ -125,7 +126,7 @@ requirement(
     await lab.transfer(removable, 1_000_000)
     expect(await netd.end()).toBe(0)
     expect(await lab.shell(`basename "$(readlink /sys/bus/pci/devices/${pci(removable)}/driver)"`)).toBe('virtio-pci')
-  }, 120_000)
+  })
 
   /** @returns milliseconds until the kernel had let it go */
   async function unplug(): Promise<number> {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { guestProblem } from '../../scripts/guest/guest-needs.mjs'
 import { requirement } from '../requirements.ts'
 import { labProblem, macOf, NetdLab, type Nic } from './netd/netd-lab.ts'
@@ -97,10 +97,10 @@ requirement(
   let lab: NetdLab
   beforeAll(async () => {
     const nics = Object.values(routes).map(({ nic }) => nic)
-    lab = await NetdLab.boot(nics, { iommu: true, hugepages: 80, timeoutSeconds: 600 })
+    lab = await NetdLab.boot(nics, { iommu: true, hugepages: 80, timeoutSeconds: 1200 })
     await lab.ready()
-  }, 180_000)
-  afterAll(() => lab?.close(), 60_000)
+  })
+  afterAll(() => lab?.close())
 
   const interfaceOf = (pci: string): Promise<string> => lab.shell(`ls /sys/bus/pci/devices/${pci}/virtio*/net`)
   const driverOf = (pci: string): Promise<string> =>

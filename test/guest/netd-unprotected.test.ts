@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { guestProblem } from '../../scripts/guest/guest-needs.mjs'
 import { requirement } from '../requirements.ts'
 import { GuestNetd } from '../support/guest-netd.ts'
@@ -18,11 +18,11 @@ requirement(
   let lab: NetdLab
   let commands: GuestNetd
   beforeAll(async () => {
-    lab = await NetdLab.boot([nic], { hugepages: 80, timeoutSeconds: 600 })
+    lab = await NetdLab.boot([nic], { hugepages: 80, timeoutSeconds: 1200 })
     await lab.ready()
     commands = await GuestNetd.start(lab.guest)
-  }, 180_000)
-  afterAll(() => lab?.close(), 60_000)
+  })
+  afterAll(() => lab?.close())
 
   const driver = (): Promise<string> =>
     lab.shell(`basename "$(readlink /sys/bus/pci/devices/${address}/driver || echo none)"`)
@@ -75,5 +75,5 @@ requirement(
     lab.flood()
     expect(await commands.run('release', address)).toMatchObject({ code: 0 })
     expect(await driver()).toBe('virtio-pci')
-  }, 400_000)
+  })
 })

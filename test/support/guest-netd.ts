@@ -35,14 +35,14 @@ export class GuestNetd {
   static async start(guest: Guest): Promise<GuestNetd> {
     await guest.writeFile(path, server)
     const process = await guest.spawn(['node', path], { stdin: true })
-    await process.waitForLine(/^serving$/)
+    await process.waitForLine(/^serving$/, 120)
     return new GuestNetd(process)
   }
 
   async run(...args: readonly string[]): Promise<NetdResult> {
     const id = this.#nextId++
     this.#process.write(`${JSON.stringify({ id, args })}\n`)
-    const line = await this.#process.waitForLine(new RegExp(`^\\{"id":${id},`))
+    const line = await this.#process.waitForLine(new RegExp(`^\\{"id":${id},`), 120)
     const { code, stdout, stderr } = JSON.parse(line) as NetdResult
     return { code, stdout, stderr }
   }

@@ -25,6 +25,7 @@ describe('exitCodeOf', () => {
     ['device.reset-timeout', 75],
     ['pci.gone', 69],
     ['pci.address', 2],
+    ['pci.address-space', 69],
     ['pci.in-use', 75],
     ['pci.memory-locked', 77],
     ['pci.permission', 77],

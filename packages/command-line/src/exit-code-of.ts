@@ -17,6 +17,8 @@ const byPrefix: Readonly<Record<string, ExitCode>> = {
   'transport.': ExitCode.UNAVAILABLE,
   'pci.': ExitCode.UNAVAILABLE,
   'pci.address': ExitCode.USAGE,
+  // Not the address that was written, but the one the device takes.
+  'pci.address-space': ExitCode.UNAVAILABLE,
   'pci.in-use': ExitCode.TEMPORARY,
   'pci.memory-locked': ExitCode.PERMISSION,
   'pci.permission': ExitCode.PERMISSION,

@@ -81,10 +81,12 @@ export class NetdLab {
         qemuArguments: [...(options.qemuArguments ?? []), ...nics.flatMap(nicArguments)],
         files: [
           { from: here('../../support/udhcpc-script.sh'), to: '/usr/bin/lease.sh' },
-          ...['client.mjs', 'start-netd.mjs', 'canary.mjs', 'break-ring.mjs'].map((name) => ({
-            from: here(name),
-            to: `${folder}/${name}`,
-          })),
+          ...['client.fixture.mjs', 'start-netd.fixture.mjs', 'canary.fixture.mjs', 'break-ring.fixture.mjs'].map(
+            (name) => ({
+              from: here(name),
+              to: `${folder}/${name}`,
+            }),
+          ),
           ...(options.files ?? []),
         ],
       })
@@ -103,11 +105,8 @@ export class NetdLab {
   }
 
   /** Runs commands of the shell in the guest. @returns stdout @throws when one fails */
-  // DEBUG
   async shell(script: string, timeoutSeconds = 120): Promise<string> {
-    const t0 = Date.now()
     const { code, stdout, stderr } = await this.guest.run(['sh', '-ec', script], { timeoutSeconds })
-    process.stderr.write(`DBG ${Date.now() - t0} ${script.slice(0, 60)}\n`) // DEBUG
     if (code !== 0) throw new Error(`${script}: ${code} ${stdout}${stderr}`)
     return stdout.trim()
   }
@@ -144,7 +143,7 @@ export class NetdLab {
 
   /** Moves bytes both ways over TCP, one way after the other. @throws when a sum is not what it should be */
   async transfer({ number }: Pick<Nic, 'number'>, bytes: number): Promise<void> {
-    this.#client ??= await this.guest.spawn(['node', `${folder}/client.mjs`], { stdin: true })
+    this.#client ??= await this.guest.spawn(['node', `${folder}/client.fixture.mjs`], { stdin: true })
     const id = this.#nextId++
     this.#client.write(
       `${JSON.stringify({ id, host: `10.0.${number}.2`, port: this.#port, bytes, seed: id * 7919 })}\n`,
@@ -163,7 +162,7 @@ export class NetdLab {
 
   /** Takes memory of the guest that is free, and looks whether anybody else writes there for a moment. */
   async canary(kind: 'ordinary' | 'huge'): Promise<{ readonly mebibytes: number; readonly changed: number }> {
-    this.#canary ??= await this.guest.spawn(['node', `${folder}/canary.mjs`], { stdin: true })
+    this.#canary ??= await this.guest.spawn(['node', `${folder}/canary.fixture.mjs`], { stdin: true })
     const id = this.#nextId++
     this.#canary.write(`${JSON.stringify({ id, kind })}\n`)
     return JSON.parse(await this.#canary.waitForLine(new RegExp(`^\\{"id":${id},`), 60))
@@ -176,7 +175,7 @@ export class NetdLab {
     readonly count: number
     readonly what: 'length' | 'address'
   }): Promise<void> {
-    this.#breaker ??= await this.guest.spawn(['node', `${folder}/break-ring.mjs`], { stdin: true })
+    this.#breaker ??= await this.guest.spawn(['node', `${folder}/break-ring.fixture.mjs`], { stdin: true })
     const id = this.#nextId++
     this.#breaker.write(`${JSON.stringify({ id, ...order })}\n`)
     await this.#breaker.waitForLine(new RegExp(`^\\{"id":${id}\\}`), 60)
@@ -203,7 +202,7 @@ export class NetdLab {
   }
 
   async #load(): Promise<GuestProcess> {
-    const process = await this.guest.spawn(['node', `${folder}/start-netd.mjs`], { stdin: true })
+    const process = await this.guest.spawn(['node', `${folder}/start-netd.fixture.mjs`], { stdin: true })
     await process.waitForLine(/^waiting$/, 120)
     return process
   }
@@ -245,7 +244,7 @@ function makeTap(namespace: NetworkNamespace, { number, backend }: Nic, leases: 
 }
 
 async function startPeer(namespace: NetworkNamespace): Promise<readonly [ChildProcess, number]> {
-  const child = namespace.spawn(process.execPath, [here('peer.mjs')], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = namespace.spawn(process.execPath, [here('peer.fixture.mjs')], { stdio: ['pipe', 'pipe', 'inherit'] })
   if (child.stdout === null) throw new Error('no pipe')
   for await (const line of createInterface({ input: child.stdout })) return [child, Number(line)]
   throw new Error('the peer has ended')

@@ -1,4 +1,4 @@
-// The guest's side of peer.mjs: takes jobs as lines of JSON, answers each by the sha256 of what arrived here and there.
+// The guest's side of peer.fixture.mjs: takes jobs as lines of JSON, answers each by the sha256 of what arrived here and there.
 import { createHash } from 'node:crypto'
 import { connect } from 'node:net'
 import { createInterface } from 'node:readline'
