@@ -10,6 +10,7 @@ import { QemuBench } from '@virtio-ts/qemu'
 import { DeviceType } from '@virtio-ts/spec'
 import { VirtioPciDriver } from '@virtio-ts/transport-pci'
 import { VhostUserEndpoint } from '@virtio-ts/transport-vhost-user'
+import { deviceCpu } from '../machine/cores.mjs'
 import { temporaryFolder } from '../machine/temporary-folder.mjs'
 import { BLOCK, BLOCKS } from './cases.mjs'
 
@@ -28,7 +29,11 @@ export async function onStorageDaemon(blockdev, use) {
   const path = join(temporaryFolder(), 'socket')
   const exported = `type=vhost-user-blk,id=e0,node-name=disk,addr.type=unix,addr.path=${path},writable=on`
   const words = ['qemu-storage-daemon', '--blockdev', blockdev, '--export', exported]
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...words], { stdio: ['ignore', 'ignore', 'inherit'] })
+  // What does nothing is bound to a core of its own: beside the driver on one core each of the two would wait for the other.
+  const bound = blockdev === nothing ? ['taskset', '--cpu-list', String(deviceCpu)] : []
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...bound, ...words], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
   try {
     for (let i = 0; !existsSync(path); i++) {
       if (i > 500 || child.exitCode !== null) throw new Error('qemu-storage-daemon does not listen')

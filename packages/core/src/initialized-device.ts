@@ -4,6 +4,7 @@ import { type OwnedVirtqueue, RequestQueue, type Virtqueue, type VirtqueueStats 
 import type { DeviceConfig } from './device-config.ts'
 import { DeviceMemory } from './device-memory.ts'
 import type { NegotiatedFeatures } from './negotiated-features.ts'
+import { RequestPoller } from './request-poller.ts'
 import type { NamedQueue } from './set-up-queues.ts'
 import { type TransferredQueue, transferQueue } from './transfer-queue.ts'
 import type { InterruptMode, Transport } from './transport.ts'
@@ -90,9 +91,10 @@ export class InitializedDevice<Feature extends string, Queue extends string> imp
     if (known) return known
     const queue = this.#named(name)
     if (queue.transferred) throw this.#otherThreads(name, queue)
-    const requests = new RequestQueue(queue, {
-      ...(this.interrupts === 'none' ? { onPending: () => pump(requests, () => this.#named(name)) } : {}),
+    const requests: RequestQueue = new RequestQueue(queue, {
+      ...(this.interrupts === 'none' ? { onPending: () => poller.start() } : {}),
     })
+    const poller = new RequestPoller(requests, () => this.#named(name))
     this.#requestQueues.set(name, requests)
     if (this.interrupts !== 'none') {
       this.#transport.onUsed(queue.index, () => serviceUntilQuiet(requests, this.#named(name)))
@@ -317,12 +319,4 @@ export class InitializedDevice<Feature extends string, Queue extends string> imp
 function serviceUntilQuiet(requests: RequestQueue, queue: Virtqueue): void {
   do requests.service()
   while (!queue.broken && queue.enableUsedNotifications())
-}
-
-/** Polled mode: looks once a turn of the event loop while requests are pending. */
-function pump(requests: RequestQueue, queue: () => Virtqueue): void {
-  setImmediate(() => {
-    requests.service()
-    if (requests.pending > 0 && !queue().broken) pump(requests, queue)
-  })
 }

@@ -7,8 +7,6 @@ import type { BlockLimits, RangeLimits, ZonedLimits } from './block-limits.ts'
 import {
   type BlockOptions,
   checkBlockOptions,
-  DEFAULT_IN_FLIGHT,
-  DEFAULT_STAGING,
   type DirectBuffers,
   type DirectControl,
   type RequestControl,
@@ -17,20 +15,21 @@ import { type BlockFeatures, blockSpecFor, DEFAULT_QUEUES } from './block-spec.t
 import { type BlockCache, BlockState } from './block-state.ts'
 import { type ReadableOptions, readableOf, type WritableOptions, writableOf } from './block-streams.ts'
 import { BlockWatchdog } from './block-watchdog.ts'
+import { lengthOf, loneOf } from './buffer-shape.ts'
 import { ByteList, type Bytes } from './byte-list.ts'
 import { linked } from './linked-signal.ts'
 import { QuickPath } from './quick-path.ts'
 import { type BlockDevice, RequestChannel } from './request-channel.ts'
-import { StagingPool } from './staging-pool.ts'
+import { stagingFor } from './staging-for.ts'
+import type { StagingPool } from './staging-pool.ts'
 import { Transfer, unitOf } from './transfer.ts'
 import type { Zone } from './zone.ts'
 import { ZoneCommands } from './zone-commands.ts'
 
 /** Header and status. */
 const FRAME = 2
-/** Bytes of one staging buffer: small enough not to waste, large enough where a request has but one. */
-const BUFFER = 16 * 1024
-const LONE_BUFFER = 64 * 1024
+/** What is asked of a request that nothing is asked of: the same each time. */
+const none: DirectControl = {}
 
 export interface BlockDescription extends DeviceDescription {
   readonly block: BlockLimits & { readonly capacity: number; readonly readOnly: boolean; readonly cache: BlockCache }
@@ -84,17 +83,7 @@ export class BlockDriver implements AsyncDisposable {
         device: device.location,
       })
     const unit = unitOf(limits, segMax)
-    // Small, but so long that a request can carry a block in as many as it may have.
-    const bufferLength = Math.min(
-      limits.sizeMax,
-      Math.max(segMax === 1 ? LONE_BUFFER : BUFFER, Math.ceil(unit / segMax)),
-    )
-    this.#pool = new StagingPool({
-      allocate: (length) => device.allocate(length),
-      slots: options.maxInFlight ?? DEFAULT_IN_FLIGHT,
-      memory: Math.max(options.stagingMemory ?? DEFAULT_STAGING, 2 * (unit + bufferLength)),
-      bufferLength,
-    })
+    this.#pool = stagingFor(device, { limits, segMax, unit, options })
     const check = (offset: number, length: number): void => state.checkEnd(offset, length)
     this.#transfer = new Transfer({ channel: this.#channel, pool: this.#pool, limits, segMax, unit, check })
     this.#quick = new QuickPath({ channel: this.#channel, pool: this.#pool, transfer: this.#transfer, limits, unit })
@@ -176,36 +165,43 @@ export class BlockDriver implements AsyncDisposable {
    */
   read(offset: number, length: number, control?: RequestControl): Promise<Uint8Array>
   read<T extends Bytes>(offset: number, into: T, control?: RequestControl): Promise<T>
-  async read(offset: number, into: number | Bytes, { signal }: RequestControl = {}): Promise<Bytes> {
-    const wanted = typeof into === 'number' ? into : new ByteList(into).length
-    this.#state.begin(offset, wanted, signal)
-    const target = typeof into === 'number' ? new Uint8Array(into) : into
-    const quick = target instanceof Uint8Array && !signal ? this.#quick.read(offset, target) : undefined
-    if (quick) await quick
-    else if (wanted > 0) await linked(signal, (own) => this.#transfer.read(offset, new ByteList(target), own))
-    return target
+  read(offset: number, into: number | Bytes, { signal }: RequestControl = none): Promise<Bytes> {
+    try {
+      const wanted = typeof into === 'number' ? into : lengthOf(into)
+      this.#state.begin(offset, wanted, signal)
+      const target = typeof into === 'number' ? new Uint8Array(into) : into
+      const quick = target instanceof Uint8Array && !signal ? this.#quick.read(offset, target) : undefined
+      if (quick || wanted === 0) return quick ?? Promise.resolve(target)
+      return linked(signal, (own) => this.#transfer.read(offset, new ByteList(target), own)).then(() => target)
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   /** @param source copied; not to be changed until the promise has settled */
-  async write(offset: number, source: Bytes, { signal }: RequestControl = {}): Promise<void> {
-    const bytes = new ByteList(source)
-    this.#state.begin(offset, bytes.length, signal, 'write')
-    this.#state.checkGranularity(offset, bytes.length)
-    const quick = source instanceof Uint8Array && !signal ? this.#quick.write(offset, source) : undefined
-    if (quick) await quick
-    else if (bytes.length > 0) await linked(signal, (own) => this.#transfer.write(offset, bytes, own))
+  write(offset: number, source: Bytes, { signal }: RequestControl = none): Promise<void> {
+    try {
+      const length = lengthOf(source)
+      this.#state.begin(offset, length, signal, 'write')
+      this.#state.checkGranularity(offset, length)
+      const quick = source instanceof Uint8Array && !signal ? this.#quick.write(offset, source) : undefined
+      if (quick || length === 0) return (quick ?? Promise.resolve()) as Promise<void>
+      return linked(signal, (own) => this.#transfer.write(offset, new ByteList(source), own))
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   /**
    * Reads straight into device memory, without a copy, of `allocate()` or any that the device reaches. The buffers are the device's until the promise resolves;
    * where it rejects, until `onReleased`.
    */
-  readInto(offset: number, buffers: DirectBuffers, control: DirectControl = {}): Promise<void> {
+  readInto(offset: number, buffers: DirectBuffers, control: DirectControl = none): Promise<void> {
     return this.#direct(BlockRequest.T_IN, offset, buffers, control)
   }
 
   /** Writes straight from device memory, which must not change meanwhile. Ownership as with `readInto`. */
-  writeFrom(offset: number, buffers: DirectBuffers, control: DirectControl = {}): Promise<void> {
+  writeFrom(offset: number, buffers: DirectBuffers, control: DirectControl = none): Promise<void> {
     return this.#direct(BlockRequest.T_OUT, offset, buffers, control)
   }
 
@@ -357,20 +353,21 @@ export class BlockDriver implements AsyncDisposable {
     this.#pool.close(reason)
   }
 
-  async #direct(type: number, offset: number, buffers: DirectBuffers, control: DirectControl): Promise<void> {
+  #direct(type: number, offset: number, buffers: DirectBuffers, control: DirectControl): Promise<void> {
     const { signal, onReleased } = control
-    const list: readonly RequestBuffer[] = Array.isArray(buffers) ? buffers : [buffers as RequestBuffer]
-    const length = list.reduce((sum, buffer) => sum + buffer.length, 0)
+    const lone = loneOf(buffers)
     try {
+      const length = lengthOf(buffers)
       this.#state.begin(offset, length, signal, type === BlockRequest.T_OUT ? 'write' : undefined)
       if (type === BlockRequest.T_OUT) this.#state.checkGranularity(offset, length)
+      const quick = lone && !signal ? this.#quick.direct(type, offset, lone, onReleased) : undefined
+      if (quick) return quick as Promise<void>
     } catch (error) {
       if (onReleased) queueMicrotask(onReleased)
-      throw error
+      return Promise.reject(error)
     }
-    const quick = signal ? undefined : this.#quick.direct(type, offset, list, onReleased)
-    if (quick) await quick
-    else await linked(signal, (own) => this.#transfer.direct(type, offset, list, own, onReleased))
+    const list = lone ? [lone] : (buffers as readonly RequestBuffer[])
+    return linked(signal, (own) => this.#transfer.direct(type, offset, list, own, onReleased))
   }
 
   async #range(

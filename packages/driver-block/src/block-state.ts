@@ -19,6 +19,9 @@ export class BlockState {
   readonly limits: BlockLimits
   readonly readOnly: boolean
   readonly #device: BlockDevice
+  readonly #blockSize: number
+  /** What writes are multiples of. */
+  readonly #granularity: number
   readonly #changing: Changing
   #refreshing = false
   #refreshAgain = false
@@ -26,6 +29,8 @@ export class BlockState {
   private constructor(device: BlockDevice, limits: BlockLimits, changing: Changing) {
     this.#device = device
     this.limits = limits
+    this.#blockSize = limits.blockSize
+    this.#granularity = limits.zoned?.writeGranularity ?? SECTOR
     this.readOnly = device.features.has('RO')
     this.#changing = changing
   }
@@ -65,9 +70,8 @@ export class BlockState {
   begin(offset: number, length: number, signal: AbortSignal | undefined, change?: string): void {
     signal?.throwIfAborted()
     if (this.#device.fault) throw this.#device.fault
-    const { blockSize } = this.limits
-    const whole = isMultiple(offset, blockSize) && isMultiple(length, blockSize)
-    if (!whole || offset < 0 || length < 0)
+    const blockSize = this.#blockSize
+    if (!isMultiple(offset, blockSize) || !isMultiple(length, blockSize))
       throw new RangeError(`${length} bytes at ${offset}: both must be multiples of the block size, ${blockSize}`)
     if (change && this.readOnly) throw this.error('block.read-only', `is read-only: no ${change}`)
     this.checkEnd(offset, length)
@@ -75,15 +79,15 @@ export class BlockState {
 
   /** VIRTIO 1.3 § 5.2.6.1 "Driver Requirements: Device Operation": nothing beyond the capacity is asked for. */
   checkEnd(offset: number, length: number): void {
-    const { capacity } = this
+    const { capacity } = this.#changing
     if (offset + length <= capacity) return
     throw this.error('block.out-of-range', `has ${capacity} bytes: bytes ${offset} to ${offset + length} are not there`)
   }
 
   /** Sequential zones take whole write units; which zones are sequential, only the device knows. */
   checkGranularity(offset: number, length: number): void {
-    const granularity = this.limits.zoned?.writeGranularity ?? SECTOR
-    if (offset % granularity !== 0 || length % granularity !== 0)
+    const granularity = this.#granularity
+    if (!isMultiple(offset, granularity) || !isMultiple(length, granularity))
       throw new RangeError(`${length} bytes to write at ${offset}: both must be multiples of ${granularity} here`)
   }
 
@@ -120,8 +124,11 @@ export class BlockState {
   }
 }
 
+/** Of integers below 2^31, which most are, by comparing integers only. */
 function isMultiple(value: number, unit: number): boolean {
-  return Number.isSafeInteger(value) && value % unit === 0
+  const small = value | 0
+  if (small === value) return small >= 0 && small % unit === 0
+  return Number.isSafeInteger(value) && value >= 0 && value % unit === 0
 }
 
 async function readMayUnmap({ features, config }: BlockDevice): Promise<boolean> {

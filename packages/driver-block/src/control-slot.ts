@@ -86,7 +86,8 @@ export class ControlSlot {
   }
 
   #set64(at: number, value: number): void {
-    this.#view.setUint32(at, value % HIGH_WORD, true)
-    this.#view.setUint32(at + 4, Math.floor(value / HIGH_WORD), true)
+    // The store keeps the lower 32 bits; the remainder of a division by 2^32 costs as much as all the rest here.
+    this.#view.setUint32(at, value, true)
+    this.#view.setUint32(at + 4, value < HIGH_WORD ? 0 : Math.floor(value / HIGH_WORD), true)
   }
 }

@@ -149,7 +149,7 @@ describe('a request of one segment', () => {
     const onReleased = vi.fn<() => void>()
     for (let n = 0; n < 10; n++) {
       expect(path.read(0, new Uint8Array(512))).toBe(undefined)
-      expect(path.direct(1, 0, [allocator.allocate(512)], onReleased)).toBe(undefined)
+      expect(path.direct(1, 0, allocator.allocate(512), onReleased)).toBe(undefined)
     }
     expect(pool.leases).toBe(0)
     expect(onReleased).not.toHaveBeenCalled()

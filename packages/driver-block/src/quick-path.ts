@@ -24,35 +24,43 @@ export interface QuickPathOptions {
  * (too long, too odd, no memory free at the moment), which then takes the long way and is refused there if it has to be.
  */
 export class QuickPath implements QuickOwner {
-  readonly #options: QuickPathOptions
+  readonly #channel: RequestChannel
+  readonly #pool: StagingPool
+  readonly #transfer: Transfer
+  readonly #unit: number
   readonly #longest: number
   readonly #free: QuickRequest[] = []
 
   constructor(options: QuickPathOptions) {
     const { sizeMax, zoned } = options.limits
-    this.#options = options
+    this.#channel = options.channel
+    this.#pool = options.pool
+    this.#transfer = options.transfer
+    this.#unit = options.unit
     this.#longest = zoned ? 0 : sizeMax
   }
 
-  /** With the caller's buffer, if it is but one. */
+  /** With the caller's buffer. */
   direct(
     type: number,
     offset: number,
-    buffers: readonly RequestBuffer[],
+    buffer: RequestBuffer,
     onReleased: (() => void) | undefined,
   ): Promise<unknown> | undefined {
-    const buffer = buffers.length === 1 ? buffers[0] : undefined
-    const length = buffer?.length ?? 0
-    const segment = buffer && this.#fits(length, this.#longest) ? stretchOf(buffer) : undefined
-    const lease = segment && this.#options.pool.tryAcquire(0)
+    const { length } = buffer
+    const segment = this.#fits(length, this.#longest) ? stretchOf(buffer) : undefined
+    const lease = segment && this.#pool.tryAcquire(0)
     return lease && this.#send(type, offset, length, lease, segment, undefined, onReleased)
   }
 
-  /** Copied, as long as one buffer of the pool. */
-  read(offset: number, target: Uint8Array): Promise<unknown> | undefined {
+  /** Copied, as long as one buffer of the pool. @returns a promise of `target` */
+  read<T extends Uint8Array>(offset: number, target: T): Promise<T> | undefined {
     const lease = this.#leaseFor(target.length)
     const segment = lease?.buffers[0]
-    return segment && this.#send(BlockRequest.T_IN, offset, target.length, lease, segment, target, undefined)
+    if (!segment) return undefined
+    return this.#send(BlockRequest.T_IN, offset, target.length, lease, segment, target, undefined) as
+      | Promise<T>
+      | undefined
   }
 
   write(offset: number, source: Uint8Array): Promise<unknown> | undefined {
@@ -63,15 +71,15 @@ export class QuickPath implements QuickOwner {
     return this.#send(BlockRequest.T_OUT, offset, source.length, lease, segment, undefined, undefined)
   }
 
-  failureOf({ work, lane }: QuickRequest, written: number): unknown {
-    if (!work || !lane) return undefined
-    const { lease, type, sector, length } = work
+  failureOf({ lane, type, sector, length }: QuickRequest, status: number, written: number): unknown {
     const answer = type === BlockRequest.T_IN ? length : 0
-    return this.#options.channel.failureOf(lane, { type, sector, answer }, lease.slot.takeStatus(), written)
+    const channel = this.#channel
+    if (channel.wentWell(status, answer, written) || lane === undefined) return undefined
+    return channel.failureOf(lane, { type, sector, answer }, status, written)
   }
 
-  done({ work }: QuickRequest): void {
-    if (work) this.#options.transfer.count(work.type === BlockRequest.T_IN, work.length)
+  done({ type, length }: QuickRequest): void {
+    this.#transfer.count(type === BlockRequest.T_IN, length)
   }
 
   released(request: QuickRequest): void {
@@ -79,11 +87,11 @@ export class QuickPath implements QuickOwner {
   }
 
   #fits(length: number, longest: number): boolean {
-    return length > 0 && length <= longest && length % this.#options.unit === 0
+    return length > 0 && length <= longest && length % this.#unit === 0
   }
 
   #leaseFor(length: number): Lease | undefined {
-    const { pool } = this.#options
+    const pool = this.#pool
     return this.#fits(length, Math.min(this.#longest, pool.bufferLength)) ? pool.tryAcquire(1) : undefined
   }
 
@@ -97,9 +105,9 @@ export class QuickPath implements QuickOwner {
     onReleased: (() => void) | undefined,
   ): Promise<unknown> | undefined {
     const request = this.#free.pop() ?? new QuickRequest(this)
-    const promise = request.begin({ type, sector: offset / SECTOR, length, lease, segment, target, onReleased })
+    const promise = request.begin(type, offset / SECTOR, length, lease, segment, target, onReleased)
     try {
-      request.lane = this.#options.channel.submit(request)
+      request.lane = this.#channel.submit(request)
       return promise
     } catch {
       // The long way finds the same, and has words for it.

@@ -37,6 +37,7 @@ export interface ChannelOptions {
 /** Sends requests, by the queue with the least in it, and makes errors of their statuses. */
 export class RequestChannel {
   readonly #options: ChannelOptions
+  readonly #strict: boolean
   readonly #lanes: readonly RequestLane[]
   #next = 0
   #failed = 0
@@ -46,6 +47,7 @@ export class RequestChannel {
   constructor(options: ChannelOptions) {
     const { device, queues } = options
     this.#options = options
+    this.#strict = options.strict
     this.#lanes = Array.from({ length: queues }, (_, index) => {
       const name = queueName(index)
       return { name, queue: device.queue(name), requests: device.requestQueue(name) }
@@ -104,6 +106,11 @@ export class RequestChannel {
     return lane
   }
 
+  /** @param answer bytes in front of the status byte that must have been written */
+  wentWell(status: number, answer: number, written: number): boolean {
+    return status === BlockRequest.S_OK && (!this.#strict || written > answer)
+  }
+
   /** What is wrong with an answer; undefined when nothing is. Counts what failed. */
   failureOf(
     lane: RequestLane,
@@ -111,7 +118,7 @@ export class RequestChannel {
     status: number,
     written: number,
   ): VirtioError | undefined {
-    if (status === BlockRequest.S_OK && (!this.#options.strict || written > answer)) return undefined
+    if (this.wentWell(status, answer, written)) return undefined
     this.#failed++
     const { device, zoned } = this.#options
     const what = `${requestName(type)} at ${sector * SECTOR}`
@@ -142,6 +149,7 @@ export class RequestChannel {
 
   #leastBusy(): RequestLane {
     const { length } = this.#lanes
+    if (length === 1) return this.#lanes[0]!
     const start = this.#next++ % length
     let best = this.#lanes[start]!
     for (let n = 1; n < length && best.requests.pending > 0; n++) {

@@ -40,23 +40,24 @@ export interface RequestQueueOptions {
 export interface SubmittedRequest {
   readonly chain: ChainBuilder
   /** The device has used the buffers. @param written bytes, never more than the writable buffers hold */
-  readonly resolve: (written: number) => void
+  resolve(written: number): void
   /** The queue broke, or was reset. May be called again with another reason, which then changes nothing. */
-  readonly reject: (reason: unknown) => void
+  reject(reason: unknown): void
   /** As in RequestOptions: called exactly once, never within `submit`. */
-  readonly onReleased: () => void
+  onReleased(): void
 }
 
 interface Request {
-  readonly resolve: (written: number) => void
-  readonly reject: (reason: unknown) => void
+  resolve(written: number): void
+  reject(reason: unknown): void
   readonly signal?: AbortSignal | undefined
   readonly onAbort?: () => void
-  readonly onReleased: (() => void) | undefined
+  onReleased?(): void
   readonly chain: ChainBuilder
 }
 
 const BATCH = 64
+const settled: Promise<void> = Promise.resolve()
 
 /**
  * The request view of a virtqueue: one promise per chain, settled with the bytes the device wrote.
@@ -112,7 +113,7 @@ export class RequestQueue {
           reject,
           signal,
           onAbort: () => this.#abort(request),
-          onReleased,
+          ...(onReleased && { onReleased }),
           chain: built,
         }
         this.#begin(request)
@@ -216,10 +217,12 @@ export class RequestQueue {
     if (!this.#publishScheduled) {
       this.#publishScheduled = true
       // The reactions of promises settled together then become one batch, and one notification.
-      queueMicrotask(() => this.#publish())
+      void settled.then(this.#publishNow)
     }
     return true
   }
+
+  readonly #publishNow = (): void => this.#publish()
 
   #publish(): void {
     if (!this.#publishScheduled) return
@@ -280,8 +283,15 @@ function unlisten(request: Request): void {
   if (request.signal && request.onAbort) request.signal.removeEventListener('abort', request.onAbort)
 }
 
+/** What a listener throws comes out on its own, as with `callListener`. */
 function release(request: Request): void {
-  if (request.onReleased) callListener(request.onReleased)
+  try {
+    request.onReleased?.()
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error
+    })
+  }
 }
 
 function tooMany(count: number, maxChain: number): RangeError {
