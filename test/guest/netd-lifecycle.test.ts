@@ -81,12 +81,13 @@ requirement(
 
   it(`is killed ${cycles} times while frames arrive, and starts again each time; nobody's memory is written to`, async () => {
     const { name, state } = await configure(fixed)
-    lab.flood('10.0.2.15')
+    const flood = (): void => lab.flood('10.0.2.15')
+    flood()
     for (let cycle = 0; cycle < cycles; cycle++) {
       const netd = await take(fixed)
       await flooded('t2')
       expect(await netd.end('SIGKILL')).toBe('SIGKILL')
-      if (cycle % 10 === 0) expect(await lab.canary('ordinary')).toMatchObject({ changed: 0 })
+      if (cycle % 10 === 0) expect(await lab.canary('ordinary', flood)).toMatchObject({ changed: 0 })
     }
     const netd = await take(fixed)
     expect(await lab.ping(fixed, 't2')).toBe(true)
