@@ -13,6 +13,9 @@ const fixed: Nic = { number: 2, place: 'addr=0x5', properties: modern, backend: 
 const rootPort = ['-device', 'pcie-root-port,id=rp1,slot=1,addr=0x4']
 const addresses = { 1: '0000:01:00.0', 2: '0000:00:05.0' } as const
 
+// Seconds where nothing else runs; minutes on a machine that has a lot to do.
+vi.setConfig({ testTimeout: 400_000, hookTimeout: 180_000 })
+
 requirement(
   guestProblem,
   labProblem,

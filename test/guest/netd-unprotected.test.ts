@@ -8,6 +8,9 @@ const nic: Nic = { number: 1, place: 'addr=0x4', properties: 'disable-legacy=on'
 const address = '0000:00:04.0'
 const kills = 10
 
+// Seconds where nothing else runs; minutes on a machine that has a lot to do.
+vi.setConfig({ testTimeout: 400_000, hookTimeout: 180_000 })
+
 requirement(
   guestProblem,
   labProblem,
