@@ -11,6 +11,9 @@ const plain: Nic = { number: 2, place: 'addr=0x5', properties: modern, backend: 
 const address = { pairs: '0000:00:04.0', plain: '0000:00:05.0', entropy: '0000:00:06.0', disk: '0000:00:1f.2' } as const
 const mac = '52:54:00:aa:bb:cc'
 
+// Seconds where nothing else runs; minutes on a machine that has a lot to do.
+vi.setConfig({ testTimeout: 400_000, hookTimeout: 180_000 })
+
 requirement(
   guestProblem,
   labProblem,

@@ -87,6 +87,9 @@ const routes: Readonly<Record<string, Route>> = {
   },
 }
 
+// Seconds where nothing else runs; minutes on a machine that has a lot to do.
+vi.setConfig({ testTimeout: 400_000, hookTimeout: 180_000 })
+
 requirement(
   guestProblem,
   labProblem,

@@ -8,6 +8,9 @@ const nic: Nic = { number: 1, place: 'addr=0x4', properties: 'disable-legacy=on'
 const address = '0000:00:04.0'
 const kills = 10
 
+// Seconds where nothing else runs; minutes on a machine that has a lot to do.
+vi.setConfig({ testTimeout: 400_000, hookTimeout: 180_000 })
+
 requirement(
   guestProblem,
   labProblem,
@@ -60,17 +63,25 @@ requirement(
   })
 
   it(`is killed ${kills} times while frames arrive: the device writes to nobody else's memory`, async () => {
-    lab.flood('10.0.1.15')
+    const flood = (): void => lab.flood('10.0.1.15')
     for (let kill = 0; kill < kills; kill++) {
-      const netd = await lab.run(`sysfs:${address}`, '--tap', 't1')
+      // uio_pci_generic stops the device when its file is closed; without a driver nobody does.
+      const route = kill % 5 === 3 ? [] : ['--poll']
+      const netd = await lab.run(`sysfs:${address}`, '--tap', 't1', ...route)
+      flood()
       await lab.shell(`ip address add 10.0.1.15/24 dev t1
         until [ "$(cat /sys/class/net/t1/statistics/rx_packets)" -gt 100 ]; do sleep 0.05; done`)
+      // It is to have buffers left that it may write to.
+      lab.flood()
+      await lab.ping(nic, 't1')
       expect(await netd.end('SIGKILL')).toBe('SIGKILL')
-      // Nobody has stopped the device: it goes on writing to the buffers it was given.
-      const huge = await lab.canary('huge')
-      expect(huge.mebibytes).toBeGreaterThan(0)
-      expect(huge.changed).toBe(0)
-      if (kill % 5 === 0) expect(await lab.canary('ordinary')).toMatchObject({ changed: 0 })
+      // What arrives is written to the buffers it was given.
+      const { mebibytes, changed } = await lab.canary(kill % 5 === 4 ? 'ordinary' : 'huge', flood)
+      expect(mebibytes).toBeGreaterThan(0)
+      // A device that found the canary's bytes where its ring was would have QEMU complain, too.
+      expect(changed).toBe(0)
+      expect(lab.guest.complaints()).toEqual([])
+      lab.flood()
     }
     lab.flood()
     expect(await commands.run('release', address)).toMatchObject({ code: 0 })

@@ -23,7 +23,7 @@ function take(kind) {
   const length = meminfo('HugePages_Free') * 2 * MEBIBYTE
   if (length === 0) return { pieces: [], giveBack: () => {} }
   const memory = hugetlbDma(length)
-  const region = memory.allocate(length - 2 * MEBIBYTE)
+  const region = memory.allocate(length)
   const bytes = Buffer.from(region.bytes.buffer, region.bytes.byteOffset, region.bytes.length)
   bytes.fill(pattern)
   const pieces = Array.from({ length: bytes.length / MEBIBYTE }, (_, i) =>
@@ -42,7 +42,8 @@ console.log('canary')
 for await (const line of createInterface({ input: process.stdin })) {
   const { id, kind } = JSON.parse(line)
   const { pieces, giveBack } = take(kind)
-  await sleep(300)
+  console.log(`filled ${id}`)
+  await sleep(1000)
   const changed = pieces.filter((piece) => !piece.equals(page)).length
   giveBack()
   console.log(JSON.stringify({ id, mebibytes: pieces.length, changed }))

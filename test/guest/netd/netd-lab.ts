@@ -160,12 +160,20 @@ export class NetdLab {
     this.#peer.stdin?.write(`flood ${addresses.join(' ')}\n`)
   }
 
-  /** Takes memory of the guest that is free, and looks whether anybody else writes there for a moment. */
-  async canary(kind: 'ordinary' | 'huge'): Promise<{ readonly mebibytes: number; readonly changed: number }> {
+  /**
+   * Takes memory of the guest that is free, and looks whether anybody else writes there for a second.
+   * @param meanwhile starts what could write
+   */
+  async canary(
+    kind: 'ordinary' | 'huge',
+    meanwhile: () => void,
+  ): Promise<{ readonly mebibytes: number; readonly changed: number }> {
     this.#canary ??= await this.guest.spawn(['node', `${folder}/canary.fixture.mjs`], { stdin: true })
     const id = this.#nextId++
     this.#canary.write(`${JSON.stringify({ id, kind })}\n`)
-    return JSON.parse(await this.#canary.waitForLine(new RegExp(`^\\{"id":${id},`), 60))
+    await this.#canary.waitForLine(new RegExp(`^filled ${id}$`), 120)
+    meanwhile()
+    return JSON.parse(await this.#canary.waitForLine(new RegExp(`^\\{"id":${id},`), 120))
   }
 
   /** Changes descriptors of a netd's device behind its back. */
