@@ -11,7 +11,7 @@ const QUICK_ROUNDS = 3
 const SECONDS_A_TURN = 40
 
 /**
- * Without KVM node runs its compiler's code only after some seconds; what fio and the kernel run is compiled already.
+ * Without KVM it takes node some seconds to compile what runs often; what fio and the kernel run is compiled already.
  * @param {boolean} quick
  */
 const times = (quick) => ({
