@@ -15,7 +15,7 @@ const benchmarks = {
   hub: 'frames from NIC to hub to NIC in one QEMU; ours: event-driven, peer: polled',
   arp: 'ARP round trip through QEMU’s user networking; ours: event-driven, peer: polled',
   block:
-    'a disk by 4 KiB requests; peers: qemu-img bench, and for a disk that does nothing a bare ring; words: daemon qemu null read write 1 4 32 128 (depth)',
+    'a disk by 4 KiB requests; peers: qemu-img bench, in a Linux guest fio on virtio_blk, and for a disk that does nothing a bare ring; words: daemon qemu guest null read write 1 4 32 128 (depth)',
   ideal:
     'an ideal device in C on the other core, ours against the same loop in C; words: split packed transmit receive roundTrip',
   memory: 'what a queue pair takes, and what ten seconds of the hot loop leave on the heap',

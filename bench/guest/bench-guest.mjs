@@ -2,6 +2,7 @@
 // The guest: one boot, a NIC for each case, and netd on those that are its.
 import { bootGuest } from '../../scripts/guest/linux-guest.mjs'
 import { addressOf, nicArguments } from './cases.mjs'
+import { describeGuest } from './describe-guest.mjs'
 import { BenchNamespace, link } from './namespace.mjs'
 
 /** @typedef {import('./cases.mjs').Case} Case */
@@ -52,13 +53,8 @@ export class BenchGuest {
   }
 
   /** One line about the guest: what its figures depend on. @returns {Promise<string>} */
-  async describe() {
-    const { kvm } = await this.#guest.qmp
-      .execute('query-kvm')
-      .then((answer) => ({ kvm: /** @type {any} */ (answer).enabled }))
-    const { qemu } = /** @type {any} */ (await this.#guest.qmp.execute('query-version'))
-    const words = await this.#shell('echo "Linux $(uname -r), Node $(node --version)"')
-    return `guest: ${kvm ? 'KVM' : 'TCG'}, QEMU ${qemu.major}.${qemu.minor}.${qemu.micro}, ${words}`
+  describe() {
+    return describeGuest(this.#guest)
   }
 
   /**

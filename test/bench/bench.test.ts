@@ -44,7 +44,7 @@ requirement(
   twoCores,
 )('the benchmark of disks', () => {
   it('prints a row for each back-end, and percentiles of ours', async () => {
-    const { stdout } = await run('block', '--quick', '--json', '32', 'write')
+    const { stdout } = await run('block', '--quick', '--json', 'daemon', 'qemu', 'null', '32', 'write')
     const rows = stdout
       .trim()
       .split('\n')

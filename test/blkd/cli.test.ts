@@ -76,6 +76,15 @@ describe('the built program', () => {
     })
   })
 
+  it('does not count what it does to warm up', () => {
+    const start = performance.now()
+    const { stdout } = blkd('bench', 'model:block', '--warm-up', '2', '--seconds', '1', '--json')
+    const all = (performance.now() - start) / 1000
+    const { requests, seconds, iops } = JSON.parse(stdout)
+    expect(all - seconds).toBeGreaterThanOrEqual(2)
+    expect(Math.round(requests / seconds)).toBe(iops)
+  })
+
   it('measures, and changes nothing by default', () => {
     const result = JSON.parse(blkd('bench', 'model:block', '--seconds', '1', '--depth', '4', '--json').stdout)
     expect(result).toMatchObject({ device: 'model:block', write: false, sequential: false, depth: 4, length: 4096 })

@@ -56,14 +56,18 @@ describe('blkd bench', () => {
       write: false,
       sequential: false,
       depth: 32,
+      warmUp: 0,
       seconds: 5,
     })
     expect(
-      benchArguments(parsed('bench', 'model:block', '--write-destroys-data', '--length', '64K', '--queues', '2')),
+      benchArguments(
+        parsed('bench', 'model:block', '--write-destroys-data', '--length', '64K', '--queues', '2', '--warm-up', '6'),
+      ),
     ).toMatchObject({
       write: true,
       length: 65536,
       queues: 2,
+      warmUp: 6,
     })
   })
 })

@@ -11,6 +11,8 @@ export interface BenchArguments {
   readonly depth: number
   /** Bytes of a request; undefined: 4096, or the block size where that is larger. */
   readonly length: number | undefined
+  /** Seconds of the same load before it, which are not counted. */
+  readonly warmUp: number
   readonly seconds: number
   readonly queues: number | undefined
   readonly json: boolean
@@ -34,6 +36,7 @@ export function benchArguments({ flags, values, positionals }: ParsedArguments):
     sequential: flags.has('sequential'),
     depth: given('depth', (text) => parseNumber('depth', text, 1, 1024)) ?? 32,
     length: given('length', (text) => parseBytes('length', text, 512, 2 ** 24)),
+    warmUp: given('warm-up', (text) => parseNumber('warm-up', text, 0, 3600)) ?? 0,
     seconds: given('seconds', (text) => parseNumber('seconds', text, 1, 3600)) ?? 5,
     queues: given('queues', (text) => parseNumber('queues', text, 1, 65535)),
     json: flags.has('json'),

@@ -93,6 +93,7 @@ export const commands: readonly CommandSpec[] = [
       { name: 'depth', value: 'N', description: 'requests under way at a time, 1 to 1024 (default: 32)' },
       { name: 'length', value: 'BYTES', description: 'of a request, a multiple of the block size (default: 4096)' },
       { name: 'seconds', value: 'N', description: 'how long (default: 5)' },
+      { name: 'warm-up', value: 'N', description: 'seconds of the same before, not counted (default: 0)' },
       { name: 'queues', value: 'N', description: 'queues at most (default: 4)' },
     ],
     examples: [

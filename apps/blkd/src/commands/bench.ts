@@ -20,6 +20,7 @@ export function bench(args: BenchArguments, io: CommandIo): Promise<number> {
   return withDisk(locator, options, async (driver) => {
     const length = lengthOf(args, driver)
     const how = { write, sequential, depth, length }
+    if (args.warmUp > 0) await measure(driver, { ...how, milliseconds: args.warmUp * 1000 }, io.signal)
     const measured = await measure(driver, { ...how, milliseconds: args.seconds * 1000 }, io.signal)
     const device = formatLocator(locator)
     if (args.json) await printJson(io, { device, ...how, ...measured })
