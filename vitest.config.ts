@@ -15,7 +15,18 @@ export default defineConfig({
       { extends: true, test: { name: 'unit', include: ['packages/*/src/**/*.test.ts', 'apps/*/src/**/*.test.ts'] } },
       {
         extends: true,
-        test: { name: 'system', include: ['test/**/*.test.ts'], testTimeout: 120_000, hookTimeout: 60_000 },
+        test: {
+          name: 'system',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/guest/**'],
+          testTimeout: 120_000,
+          hookTimeout: 60_000,
+        },
+      },
+      // Each has a Linux guest of its own, which shares nothing with the others.
+      {
+        extends: true,
+        test: { name: 'guest', include: ['test/guest/*.test.ts'], testTimeout: 240_000, hookTimeout: 240_000 },
       },
     ],
   },

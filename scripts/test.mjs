@@ -35,6 +35,8 @@ try {
   await vitest('unit', ['--project', 'unit'])
   // One file at a time: they share network namespaces, interfaces and two cores.
   await vitest('system', ['--project', 'system', '--no-file-parallelism'])
+  // Two at a time: a guest waits for its own disk, network and timers much of the time.
+  await vitest('guest', ['--project', 'guest'])
 } catch (error) {
   failures.push(`npm test: ${error.stack ?? error}`)
   total.failed += 1

@@ -47,7 +47,7 @@ describe('the built program', () => {
   })
 
   it('answers 69 for what is not there', () => {
-    expect(blkd('info', 'vfio:0000:00:04.0').code).toBe(69)
+    expect(blkd('info', 'vfio:fffe:00:04.0').code).toBe(69)
     expect(blkd('info', 'model:net').code).toBe(69)
     expect(blkd('info', `vhost-user:${folder}/nope`)).toMatchObject({
       code: 69,

@@ -42,8 +42,10 @@ requirement(
     expectAnswer(netd(['run', 'usb:1']), 2, /unknown device locator scheme "usb"/)
   })
 
-  it('69: a locator for a later version', () => {
-    expectAnswer(netd(['run', 'vfio:0000:00:04.0']), 69, /not available in this version/)
+  it('69: a function of this machine that is not there', () => {
+    // A domain that no machine has: a device of this one must not be taken.
+    expectAnswer(netd(['run', 'vfio:fffe:00:04.0']), 69, /fffe:00:04\.0/)
+    expectAnswer(netd(['run', 'sysfs:fffe:00:04.0']), 69, /fffe:00:04\.0/)
   })
 
   it('69: no QEMU', () => {

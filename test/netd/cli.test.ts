@@ -82,7 +82,7 @@ describe('the built program', () => {
   })
 
   it('answers 69 for what is not there', () => {
-    expect(netd('run', 'vfio:0000:00:04.0').code).toBe(69)
+    expect(netd('run', 'vfio:fffe:00:04.0').code).toBe(69)
     expect(netd('show', 'no-such-netd')).toMatchObject({
       code: 69,
       stdout: '',
