@@ -3,6 +3,8 @@ import { defineConfig } from 'vitest/config'
 // Tests run on the sources: the condition resolves @virtio-ts/* to src, so no build is needed first.
 const conditions = ['@virtio-ts/source', 'module', 'node', 'development|production']
 
+const inGuests = ['test/guest/*.test.ts', 'test/bench/*guest.test.ts']
+
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
@@ -18,7 +20,7 @@ export default defineConfig({
         test: {
           name: 'system',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/guest/**'],
+          exclude: inGuests,
           testTimeout: 120_000,
           hookTimeout: 60_000,
         },
@@ -26,7 +28,7 @@ export default defineConfig({
       // Each has a Linux guest of its own, which shares nothing with the others.
       {
         extends: true,
-        test: { name: 'guest', include: ['test/guest/*.test.ts'], testTimeout: 240_000, hookTimeout: 240_000 },
+        test: { name: 'guest', include: inGuests, testTimeout: 240_000, hookTimeout: 240_000 },
       },
     ],
   },

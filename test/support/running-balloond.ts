@@ -109,7 +109,8 @@ async function openQmp(path: string): Promise<(command: string, args?: object) =
   const socket = connect(path).on('error', () => {})
   const answers: ((answer: { return?: unknown; error?: { desc: string } }) => void)[] = []
   const greeting = new Promise<void>((resolve) => {
-    createInterface(socket).on('line', (line) => {
+    const lines = createInterface(socket).on('error', () => {})
+    lines.on('line', (line) => {
       const message = JSON.parse(line) as Record<string, unknown>
       if ('QMP' in message) resolve()
       else if (!('event' in message)) answers.shift()?.(message)

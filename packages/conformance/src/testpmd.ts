@@ -43,6 +43,7 @@ export class Testpmd implements AsyncDisposable {
   readonly #prefix: string
   readonly #commandTimeout: number
   #output = ''
+  #heldBack = ''
   /** All there has been, less what is kept in `#output`: so that a place in the output stays the same number. */
   #dropped = 0
   #ended: string | undefined
@@ -75,9 +76,8 @@ export class Testpmd implements AsyncDisposable {
     const [file, ...args] = this.commandLine as [string, ...string[]]
     this.#child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], detached: true })
     running.add(this.#child)
-    for (const stream of [this.#child.stdout, this.#child.stderr]) {
-      stream?.setEncoding('utf8').on('data', (piece: string) => this.#append(piece))
-    }
+    this.#child.stdout?.setEncoding('utf8').on('data', (piece: string) => this.#append(piece))
+    this.#child.stderr?.setEncoding('utf8').on('data', (piece: string) => this.#appendError(piece))
     // It may be gone before it has read a command: `exited` tells.
     this.#child.stdin?.on('error', () => {})
     this.exited = this.#watchExit()
@@ -191,8 +191,18 @@ export class Testpmd implements AsyncDisposable {
     })
   }
 
+  /** A prompt may arrive in pieces, and is to be found: what stderr says meanwhile comes behind it. */
+  #appendError(piece: string): void {
+    if (endsInPartOf(PROMPT, this.#output)) this.#heldBack += piece
+    else this.#append(piece)
+  }
+
   #append(piece: string): void {
     this.#output += piece
+    if (this.#heldBack !== '' && !endsInPartOf(PROMPT, this.#output)) {
+      this.#output += this.#heldBack
+      this.#heldBack = ''
+    }
     const excess = this.#output.length - OUTPUT_LIMIT
     if (excess > 0) {
       this.#output = this.#output.slice(excess)
@@ -237,4 +247,10 @@ export class Testpmd implements AsyncDisposable {
       `testpmd ${what}. ${lines.length === 0 ? 'It said nothing' : `It said: ${lines.join('; ')}`}${remedy}`,
     )
   }
+}
+
+/** Whether the last line of `text` is a beginning of `whole`, and not all of it. */
+function endsInPartOf(whole: string, text: string): boolean {
+  const line = text.slice(text.lastIndexOf('\n') + 1)
+  return line !== '' && line !== whole && whole.startsWith(line)
 }
