@@ -4,6 +4,8 @@ import { defineConfig } from 'vitest/config'
 const conditions = ['@virtio-ts/source', 'module', 'node', 'development|production']
 
 const inGuests = ['test/guest/*.test.ts', 'test/bench/*guest.test.ts']
+// Not reliable yet: see "Known faults" in docs/netd.md. `npm run test:soak` runs it, and one test more of netd-failures.
+const soak = 'test/guest/netd-lifecycle.test.ts'
 
 export default defineConfig({
   resolve: { conditions },
@@ -28,7 +30,17 @@ export default defineConfig({
       // Each has a Linux guest of its own, which shares nothing with the others.
       {
         extends: true,
-        test: { name: 'guest', include: inGuests, testTimeout: 240_000, hookTimeout: 240_000 },
+        test: { name: 'guest', include: inGuests, exclude: [soak], testTimeout: 240_000, hookTimeout: 240_000 },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'soak',
+          include: [soak, 'test/guest/netd-failures.test.ts'],
+          env: { SOAK: '1' },
+          testTimeout: 240_000,
+          hookTimeout: 240_000,
+        },
       },
     ],
   },

@@ -37,9 +37,11 @@ requirement(
   const pci = ({ number }: Nic): string => addresses[number as 1 | 2]
   const locator = (nic: Nic): string => `vfio:${pci(nic)}`
   const nameOf = (nic: Nic): Promise<string> => lab.shell(`ls /sys/bus/pci/devices/${pci(nic)}/virtio*/net`)
-  /** Everything that an administrator has given to an interface. */
+  /** Everything that an administrator has given to an interface; not whether it has carrier, which takes a moment. */
   const stateOf = (name: string): Promise<string> =>
-    lab.shell(`ip -br address show ${name}; ip route show dev ${name}; ip neigh show dev ${name} nud permanent`)
+    lab.shell(
+      `ip -br address show ${name} | awk '{ $2 = ""; print }'; ip route show dev ${name}; ip neigh show dev ${name} nud permanent`,
+    )
 
   /** The kernel's driver has it, with an address and a route. */
   async function configure(nic: Nic): Promise<{ name: string; state: string }> {
