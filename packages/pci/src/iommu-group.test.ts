@@ -15,6 +15,7 @@ describe('iommuGroup', () => {
     kernel.add('0000:00:01.2', { driver: 'vfio-pci', group: 7 })
     kernel.add('0000:00:01.3', { driver: 'pcieport', group: 7 })
     kernel.add('0000:00:01.4', { group: 7 })
+    kernel.add('0000:00:01.5', { driver: 'virtio-vfio-pci', group: 7 })
     kernel.add('0000:00:02.0', { driver: 'e1000e', group: 8 })
     const group = iommuGroup('00:01.0', kernel.sysfs)
     expect(group).toEqual({
@@ -24,6 +25,7 @@ describe('iommuGroup', () => {
         { address: '0000:00:01.2', driver: 'vfio-pci' },
         { address: '0000:00:01.3', driver: 'pcieport' },
         { address: '0000:00:01.4', driver: undefined },
+        { address: '0000:00:01.5', driver: 'virtio-vfio-pci' },
       ],
     })
     expect(group && iommuGroupBlockers(group)).toEqual([{ address: '0000:00:01.1', driver: 'e1000e' }])

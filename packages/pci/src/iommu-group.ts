@@ -1,5 +1,6 @@
 import { formatAddress, parseAddress } from './pci-address.ts'
 import { type SysfsFiles, sysfsFiles } from './sysfs-files.ts'
+import { blocksGroup } from './vfio-drivers.ts'
 
 export interface IommuGroupMember {
   /** `0000:00:04.0` */
@@ -14,9 +15,6 @@ export interface IommuGroup {
   /** The others in it, by address. */
   readonly others: readonly IommuGroupMember[]
 }
-
-/** Drivers whose functions do not stand in the way: none of them reaches memory on behalf of the kernel. */
-const harmless: ReadonlySet<string> = new Set(['vfio-pci', 'pci-stub', 'pcieport', 'shpchp'])
 
 /** The group a function is in; undefined where no IOMMU is in use, or there is no such function. @throws PciError `pci.address` */
 export function iommuGroup(address: string, sysfs: SysfsFiles = sysfsFiles()): IommuGroup | undefined {
@@ -33,5 +31,5 @@ export function iommuGroup(address: string, sysfs: SysfsFiles = sysfsFiles()): I
 
 /** The others of a group that keep VFIO from opening it: those the kernel itself drives. */
 export function iommuGroupBlockers(group: Pick<IommuGroup, 'others'>): readonly IommuGroupMember[] {
-  return group.others.filter(({ driver }) => driver !== undefined && !harmless.has(driver))
+  return group.others.filter(({ driver }) => blocksGroup(driver))
 }

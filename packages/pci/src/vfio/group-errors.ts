@@ -1,6 +1,7 @@
 import { SystemError } from '@virtio-ts/native'
 import type { DeviceDirectory } from '../device-directory.ts'
 import { PciError } from '../pci-function.ts'
+import { blocksGroup, isVfioDriver } from '../vfio-drivers.ts'
 
 /** What a refused open of /dev/vfio/vfio or of a group's file means, and what helps. */
 export function openError(error: unknown, path: string, directory: DeviceDirectory): unknown {
@@ -63,7 +64,7 @@ export function checkBinding(directory: DeviceDirectory): string {
 /** @throws PciError `pci.group-not-viable`: other functions of the group are still the kernel's */
 export function notViable(directory: DeviceDirectory, group: string): PciError {
   const others = directory.groupMembers.filter(
-    ({ address, driver }) => address !== directory.address && driver !== undefined && !isHarmless(driver),
+    ({ address, driver }) => address !== directory.address && blocksGroup(driver),
   )
   const list = others.map(({ address, driver }) => `${address} (${driver})`).join(', ')
   return new PciError(
@@ -71,14 +72,4 @@ export function notViable(directory: DeviceDirectory, group: string): PciError {
     `IOMMU group ${group} of ${directory.address} cannot be taken: a kernel driver has other functions of it: ${list || 'which, it does not say'}. ` +
       'Functions of one group can reach each other past the IOMMU: unbind those, or bind them to vfio-pci too',
   )
-}
-
-/** vfio-pci, and those made for one kind of device, e.g. virtio-vfio-pci. */
-function isVfioDriver(driver: string): boolean {
-  return driver === 'vfio-pci' || driver.endsWith('-vfio-pci') || driver.endsWith('_vfio_pci')
-}
-
-/** Drivers that VFIO lets a function of the group have: they make no use of DMA. */
-function isHarmless(driver: string): boolean {
-  return isVfioDriver(driver) || driver === 'pci-stub' || driver === 'pcieport'
 }
